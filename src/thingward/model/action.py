@@ -43,7 +43,7 @@ class BlastRadius(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     warnings: tuple[str, ...] = ()
 
 
-class Action(Record, frozen=True, tag="action"):
+class Action(Record, frozen=True, kw_only=True, tag="action"):
     """One bounded command with its owner, reason, end and undo.
 
     Attributes:
@@ -79,7 +79,7 @@ class Action(Record, frozen=True, tag="action"):
     dry_run: bool = False
 
 
-class Outcome(Record, frozen=True, tag="outcome"):
+class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
     """What came of an action, as the enforcer reports it (OCSF remediation activity)."""
 
     action: str
@@ -91,7 +91,7 @@ class Outcome(Record, frozen=True, tag="outcome"):
     state_after: str = ""
 
 
-class Approval(Record, frozen=True, tag="approval"):
+class Approval(Record, frozen=True, kw_only=True, tag="approval"):
     """A person's consent that a profile is enforced; the newest one in force counts.
 
     Attributes:
@@ -116,7 +116,7 @@ class Approval(Record, frozen=True, tag="approval"):
     withdrawn_at: float = 0.0
 
 
-class ResponseRule(Record, frozen=True, tag="rule"):
+class ResponseRule(Record, frozen=True, kw_only=True, tag="rule"):
     """A rule that a person wrote and approved: when such a finding comes, do that, within limits.
 
     Attributes:

@@ -48,7 +48,7 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 1
 
 
-class Device(Record, frozen=True, tag="device"):
+class Device(Record, frozen=True, kw_only=True, tag="device"):
     """A device; `time` is when this version of the record was made.
 
     Attributes:
@@ -88,7 +88,7 @@ class Device(Record, frozen=True, tag="device"):
     simulated: bool = False
 
 
-class Site(Record, frozen=True, tag="site"):
+class Site(Record, frozen=True, kw_only=True, tag="site"):
     """A place with a network of its own; `networks` are its address ranges in CIDR form."""
 
     name: str

@@ -7,7 +7,7 @@ from thingward.model.observation import Data, Endpoint
 from thingward.model.record import Record
 
 
-class Event(Record, frozen=True, tag="event"):
+class Event(Record, frozen=True, kw_only=True, tag="event"):
     """One OCSF event in compact form; `sensing.ocsf.to_ocsf` renders the full JSON.
 
     Attributes:

@@ -20,7 +20,7 @@ class FindingArtifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     record: str = ""
 
 
-class Finding(Record, frozen=True, tag="finding"):
+class Finding(Record, frozen=True, kw_only=True, tag="finding"):
     """Something that looks wrong or risky.
 
     Attributes:
@@ -77,7 +77,7 @@ class CaseNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Literal["finding", "action", "outcome", "note", "state", "notification"] = "note"
 
 
-class Case(Record, frozen=True, tag="case"):
+class Case(Record, frozen=True, kw_only=True, tag="case"):
     """One matter under investigation: findings of one device that belong together, and what was done."""
 
     title: str

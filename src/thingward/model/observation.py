@@ -33,7 +33,7 @@ class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all bodies; the tag names the kind."""
 
 
-class FlowData(_Data, frozen=True, tag="flow"):
+class FlowData(_Data, frozen=True, kw_only=True, tag="flow"):
     """Counts of one bidirectional flow since its last report; src of the envelope is the initiator.
 
     Attributes:
@@ -75,7 +75,7 @@ class DnsAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttl_s: int = 0
 
 
-class DnsData(_Data, frozen=True, tag="dns"):
+class DnsData(_Data, frozen=True, kw_only=True, tag="dns"):
     """A query (no answers) or a response; src of the envelope is the client, dst the resolver.
 
     Attributes:
@@ -90,7 +90,7 @@ class DnsData(_Data, frozen=True, tag="dns"):
     answers: tuple[DnsAnswer, ...] = ()
 
 
-class IdentityData(_Data, frozen=True, tag="identity"):
+class IdentityData(_Data, frozen=True, kw_only=True, tag="identity"):
     """Evidence of who the src endpoint is.
 
     Attributes:
@@ -104,7 +104,7 @@ class IdentityData(_Data, frozen=True, tag="identity"):
     confidence: float = 1.0
 
 
-class LeaseData(_Data, frozen=True, tag="lease"):
+class LeaseData(_Data, frozen=True, kw_only=True, tag="lease"):
     """A DHCP exchange: src is the client, dst the server if it answered.
 
     Attributes:
@@ -122,7 +122,7 @@ class LeaseData(_Data, frozen=True, tag="lease"):
     time_servers: tuple[str, ...] = ()
 
 
-class HttpData(_Data, frozen=True, tag="http"):
+class HttpData(_Data, frozen=True, kw_only=True, tag="http"):
     """One clear-text HTTP request with its answer's status, if seen."""
 
     method: str
@@ -132,7 +132,7 @@ class HttpData(_Data, frozen=True, tag="http"):
     status: int = 0
 
 
-class TlsData(_Data, frozen=True, tag="tls"):
+class TlsData(_Data, frozen=True, kw_only=True, tag="tls"):
     """One TLS handshake's hello: names and fingerprint, version as text (`1.2`)."""
 
     sni: str = ""
@@ -142,7 +142,7 @@ class TlsData(_Data, frozen=True, tag="tls"):
     certificate_subject: str = ""
 
 
-class MqttData(_Data, frozen=True, tag="mqtt"):
+class MqttData(_Data, frozen=True, kw_only=True, tag="mqtt"):
     """One MQTT event: `connect`, `publish`, `subscribe`, `disconnect`; never the password."""
 
     operation: str
@@ -153,7 +153,7 @@ class MqttData(_Data, frozen=True, tag="mqtt"):
     version: int = 4
 
 
-class CredentialData(_Data, frozen=True, tag="credential"):
+class CredentialData(_Data, frozen=True, kw_only=True, tag="credential"):
     """A log-in seen in clear text: src tries it on dst.
 
     Attributes:
@@ -171,7 +171,7 @@ class CredentialData(_Data, frozen=True, tag="credential"):
     outcome: Literal["success", "failure", "unknown"] = "unknown"
 
 
-class AlertData(_Data, frozen=True, tag="alert"):
+class AlertData(_Data, frozen=True, kw_only=True, tag="alert"):
     """A finding that another engine made (Suricata, Zeek notice): severity is OCSF's 1 to 5."""
 
     engine: str
@@ -181,7 +181,7 @@ class AlertData(_Data, frozen=True, tag="alert"):
     severity: int = 2
 
 
-class LogData(_Data, frozen=True, tag="log"):
+class LogData(_Data, frozen=True, kw_only=True, tag="log"):
     """A syslog line: numeric facility and severity (RFC 5424), host and text, at most 2 KiB."""
 
     host: str
@@ -191,7 +191,7 @@ class LogData(_Data, frozen=True, tag="log"):
     message: str = ""
 
 
-class CaptureData(_Data, frozen=True, tag="capture"):
+class CaptureData(_Data, frozen=True, kw_only=True, tag="capture"):
     """What was read of one file or interface so far.
 
     Attributes:
@@ -216,7 +216,7 @@ class CaptureData(_Data, frozen=True, tag="capture"):
     error: str = ""
 
 
-class StatusData(_Data, frozen=True, tag="status"):
+class StatusData(_Data, frozen=True, kw_only=True, tag="status"):
     """Life of a source or process: `started`, `alive`, `stopped`, `gap`, `drops`; details as text pairs."""
 
     status: str
@@ -242,7 +242,7 @@ Data = (
 )
 
 
-class Observation(Record, frozen=True, tag="observation"):
+class Observation(Record, frozen=True, kw_only=True, tag="observation"):
     """What a source said: where, who with whom, and one typed body."""
 
     site: str = DEFAULT_SITE

@@ -16,7 +16,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-class Principal(Record, frozen=True, tag="principal"):
+class Principal(Record, frozen=True, kw_only=True, tag="principal"):
     """A user or a program; `password` is a salted scrypt or Argon2id hash, empty if none was set."""
 
     name: str
@@ -27,7 +27,7 @@ class Principal(Record, frozen=True, tag="principal"):
     last_seen: float = 0.0
 
 
-class Token(Record, frozen=True, tag="token"):
+class Token(Record, frozen=True, kw_only=True, tag="token"):
     """A personal access token; only a keyed digest of it is kept.
 
     Attributes:
@@ -44,7 +44,7 @@ class Token(Record, frozen=True, tag="token"):
     revoked: bool = False
 
 
-class Session(Record, frozen=True, tag="session"):
+class Session(Record, frozen=True, kw_only=True, tag="session"):
     """A signed-in browser; `digest` of its cookie. One-time login links are sessions with `link` set."""
 
     principal: str
@@ -55,7 +55,7 @@ class Session(Record, frozen=True, tag="session"):
     csrf: str = ""
 
 
-class AuditEntry(Record, frozen=True, tag="audit"):
+class AuditEntry(Record, frozen=True, kw_only=True, tag="audit"):
     """One operator action: who, what, on what, with what result; never a secret."""
 
     principal: str
@@ -67,7 +67,7 @@ class AuditEntry(Record, frozen=True, tag="audit"):
     request: str = ""
 
 
-class LedgerEntry(Record, frozen=True, tag="ledger"):
+class LedgerEntry(Record, frozen=True, kw_only=True, tag="ledger"):
     """One link of the hash-chained ledger of ControlEvidence.
 
     Attributes:

@@ -86,7 +86,7 @@ class Settledness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     missing: tuple[str, ...] = ()
 
 
-class MudProfile(Record, frozen=True, tag="profile"):
+class MudProfile(Record, frozen=True, kw_only=True, tag="profile"):
     """Allowed communication of one device; uid is hashed from device and content version.
 
     Attributes:
@@ -134,7 +134,7 @@ class FlowVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     examples: tuple[str, ...] = ()
 
 
-class Preview(Record, frozen=True, tag="preview"):
+class Preview(Record, frozen=True, kw_only=True, tag="preview"):
     """The recorded traffic replayed against a profile, judged on traffic that it did not learn from.
 
     Attributes:
