@@ -1,0 +1,1 @@
+"""Narrow Protocols towards every outside engine, one file each, tenant first."""

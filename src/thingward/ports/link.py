@@ -1,0 +1,70 @@
+"""The one link between processes: batches up with acknowledgement, commands down with acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of the link protocol.
+
+    Attributes:
+        kind: `hello`, `batch`, `ack`, `call`, `answer`, `push`.
+        sequence: of the sender, grows by one per batch; an ack names the highest durable one.
+        channel: what it is about (`observations`, `intent`, `query`, `control` ...).
+        priority: 0 telemetry (dropped first) to 2 security events (dropped last).
+        body: opaque MessagePack.
+    """
+
+    kind: str
+    sequence: int = 0
+    channel: str = ""
+    priority: int = 0
+    body: bytes = b""
+    error: str = ""
+
+
+Handler = Callable[[str, Frame], Awaitable[Frame | None]]
+
+
+class LinkClient(Protocol):
+    """The side that connects: it reconnects by itself and sends again what was not acknowledged."""
+
+    async def send(self, channel: str, body: bytes, *, priority: int = 1) -> int:
+        """Spool a batch for delivery, at least once, in order; returns its sequence number at once."""
+        ...
+
+    async def call(self, channel: str, body: bytes, *, timeout_s: float = 10.0) -> bytes:
+        """Ask and wait for the answer; raises Unavailable if the other side is away, or its error."""
+        ...
+
+    async def acknowledged(self) -> int:
+        """Highest sequence number that the other side holds durably."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; the spool stays on disk."""
+        ...
+
+
+class LinkServer(Protocol):
+    """The side that listens: one handler per channel."""
+
+    def serve(self, channel: str, handler: Handler) -> None:
+        """Register the handler for a channel: it gets (peer name, frame) and may return an answer frame."""
+        ...
+
+    async def push(self, channel: str, body: bytes) -> int:
+        """Send to every connected peer that subscribed to this channel; returns how many took it."""
+        ...
+
+    async def start(self) -> None:
+        """Listen; raises Unavailable if the address is taken."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening and close all peers."""
+        ...
