@@ -36,9 +36,9 @@ AnyRecord = (
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[AnyRecord])
+_decoder: msgspec.msgpack.Decoder[list[AnyRecord]] = msgspec.msgpack.Decoder(list[AnyRecord])
 _json_encoder = msgspec.json.Encoder(order="deterministic")
-_json_decoder = msgspec.json.Decoder(AnyRecord)
+_json_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def encode_batch(records: Sequence[AnyRecord]) -> bytes:
