@@ -1,0 +1,1 @@
+"""Processes and faces: the only entry points."""

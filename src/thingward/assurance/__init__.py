@@ -1,0 +1,1 @@
+"""What can be proven: the evidence ledger, assessments, reports."""

@@ -1,0 +1,1 @@
+"""What looks wrong: events to findings to alerts."""

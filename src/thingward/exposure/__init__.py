@@ -1,0 +1,1 @@
+"""What could be exploited: components, vulnerabilities, weak settings, risk."""

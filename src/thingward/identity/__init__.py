@@ -1,0 +1,1 @@
+"""Who a device is: credentials, enrolment, revocation, attestation."""

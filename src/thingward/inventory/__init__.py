@@ -1,0 +1,1 @@
+"""What exists: discovery, identification, one record per device, its profile."""

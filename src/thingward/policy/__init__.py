@@ -1,0 +1,1 @@
+"""What may happen: profiles to rules, decisions, limits."""

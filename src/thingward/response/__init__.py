@@ -1,0 +1,1 @@
+"""What to do: cases, plans with limits, actions, undo, outcomes."""

@@ -1,0 +1,1 @@
+"""The one road that records take, journal, supervision, configuration, composition."""

@@ -1,0 +1,1 @@
+"""Raw sources to observations: flow table, statistics, log formats, collectors."""

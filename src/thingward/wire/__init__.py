@@ -1,0 +1,1 @@
+"""Sans-I/O codecs and protocol machines: bytes to messages and back."""

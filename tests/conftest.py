@@ -1,0 +1,141 @@
+"""Fixtures and rules for every test.
+
+Markers say what a test needs; where that is missing the test is skipped with one line. With CI=true nothing may be
+missing: there such a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI") == "true"
+# A skip that begins with this is no lack of a tool: the case does not exist here.
+NOT_APPLICABLE = "not applicable:"
+# Tests with these markers share the machine (addresses, namespaces, ports): one worker runs them.
+ALONE = ("root", "browser", "servers")
+
+settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=1000)
+settings.load_profile(os.environ.get("THINGWARD_HYPOTHESIS", "default"))
+
+
+def test_data_path() -> Path:
+    """The folder with other people's captures, logs and lists: never part of this repository."""
+    return Path(os.environ.get("THINGWARD_TEST_DATA", ROOT / ".." / "shared" / "data")).resolve()
+
+
+test_data_path.__test__ = False  # type: ignore[attr-defined]
+
+
+@cache
+def missing_for(marker: str) -> str | None:
+    """What this machine lacks for the marker; None if nothing."""
+    if marker == "data":
+        return None if test_data_path().is_dir() else f"no test data at {test_data_path()} (THINGWARD_TEST_DATA)"
+    if marker == "browser":
+        return None if chromium() else "no chromium on the PATH"
+    if marker == "root":
+        if os.geteuid() != 0:
+            return "needs root"
+        made = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+        return None if made.returncode == 0 else "network namespaces are forbidden here"
+    return None
+
+
+def chromium() -> str | None:
+    """The browser for the tests."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where browser tests put their pictures."""
+    parser.addoption("--screenshots", default=None, help="folder for the browser tests' screenshots")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, and keep tests that share the machine on one worker."""
+    for item in items:
+        for marker in ("root", "browser", "data"):
+            reason = missing_for(marker) if item.get_closest_marker(marker) else None
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+        if not item.get_closest_marker("xdist_group"):
+            alone = any(item.get_closest_marker(marker) for marker in ALONE)
+            item.add_marker(pytest.mark.xdist_group("machine" if alone else str(item.path)))
+
+
+def skip_reason(longrepr: object) -> str:
+    """The text of a skip as pytest reports it."""
+    return str(longrepr[2]).removeprefix("Skipped: ") if isinstance(longrepr, tuple) else str(longrepr)
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport, in_ci: bool) -> None:
+    """Turn a skip for lack of something into a failure where nothing may be lacking."""
+    if not in_ci or report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = skip_reason(report.longrepr)
+    if not reason.startswith(NOT_APPLICABLE):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI=true forbids: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With CI=true a skipped test has failed."""
+    report = yield
+    forbid_skip(report, IN_CI)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """With CI=true a skipped module has failed."""
+    report = yield
+    forbid_skip(report, IN_CI)
+    return report
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The shared test data; the test is skipped where it is missing. Mark such tests `data`."""
+    path = test_data_path()
+    if not path.is_dir():
+        pytest.skip(f"no test data at {path} (THINGWARD_TEST_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def need_program():
+    """Ask for a foreign program: `need_program("tshark")` is its path, or the test is skipped."""
+
+    def need(name: str) -> str:
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if found is None:
+            pytest.skip(f"{name} is not installed")
+        return found
+
+    return need
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder for pictures: `--screenshots`, else a temporary one."""
+    chosen = request.config.getoption("--screenshots")
+    folder = Path(chosen) if chosen else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
