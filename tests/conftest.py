@@ -28,19 +28,17 @@ settings.register_profile("thorough", parent=settings.get_profile("default"), ma
 settings.load_profile(os.environ.get("THINGWARD_HYPOTHESIS", "default"))
 
 
-def test_data_path() -> Path:
+def shared_data() -> Path:
     """The folder with other people's captures, logs and lists: never part of this repository."""
     return Path(os.environ.get("THINGWARD_TEST_DATA", ROOT / ".." / "shared" / "data")).resolve()
 
-
-test_data_path.__test__ = False  # type: ignore[attr-defined]
 
 
 @cache
 def missing_for(marker: str) -> str | None:
     """What this machine lacks for the marker; None if nothing."""
     if marker == "data":
-        return None if test_data_path().is_dir() else f"no test data at {test_data_path()} (THINGWARD_TEST_DATA)"
+        return None if shared_data().is_dir() else f"no test data at {shared_data()} (THINGWARD_TEST_DATA)"
     if marker == "browser":
         return None if chromium() else "no chromium on the PATH"
     if marker == "root":
@@ -113,7 +111,7 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The shared test data; the test is skipped where it is missing. Mark such tests `data`."""
-    path = test_data_path()
+    path = shared_data()
     if not path.is_dir():
         pytest.skip(f"no test data at {path} (THINGWARD_TEST_DATA)")
     return path
