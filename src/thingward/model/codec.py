@@ -12,7 +12,7 @@ from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.finding import Case, Finding
 from thingward.model.observation import Observation
-from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, Token
+from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.profile import MudProfile, Preview
 
 AnyRecord = (
@@ -33,6 +33,7 @@ AnyRecord = (
     | Session
     | AuditEntry
     | LedgerEntry
+    | SettingValue
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -84,3 +84,14 @@ class LedgerEntry(Record, frozen=True, kw_only=True, tag="ledger"):
     previous: str
     head: str
     body: str = ""
+
+
+class SettingValue(Record, frozen=True, kw_only=True, tag="setting"):
+    """A setting that was changed at run time: `name` as in docs/reference/settings.md, `value` as JSON text.
+
+    uid is the name, so that there is one per tenant; `limits` holds `action.Limits` as a whole.
+    """
+
+    name: str
+    value: str
+    by: str = ""
