@@ -161,6 +161,8 @@ class CredentialData(_Data, frozen=True, kw_only=True, tag="credential"):
         user: as sent (community for SNMP is not a user: empty).
         pair: digest of user and password (`pair_digest`), empty if no password was seen.
         password_empty: an empty password was sent.
+        lists: names of the lists that hold the pair (`mirai`, `vendor`); detection fills it in and drops `pair`.
+        tries, listed: different pairs that src tried lately; how many of those are on an attack list.
         outcome: what the answer looked like.
     """
 
@@ -168,6 +170,9 @@ class CredentialData(_Data, frozen=True, kw_only=True, tag="credential"):
     user: str = ""
     pair: str = ""
     password_empty: bool = False
+    lists: tuple[str, ...] = ()
+    tries: int = 0
+    listed: int = 0
     outcome: Literal["success", "failure", "unknown"] = "unknown"
 
 

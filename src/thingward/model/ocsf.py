@@ -1,13 +1,14 @@
 """OCSF 1.x class numbers that thingward uses, and our extension classes.
 
-Source: schema.ocsf.io, version pinned in OCSF_VERSION; the extension range of ours is 9,900 and up.
+Source: schema.ocsf.io, version pinned in OCSF_VERSION. Extension 999 is the one that OCSF's registry leaves to
+extensions that are not registered; a class of it is numbered 999 * 100,000 + category * 1,000 + n.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-OCSF_VERSION: Final = "1.3.0"
+OCSF_VERSION: Final = "1.8.0"
 
 NETWORK_ACTIVITY: Final = 4001
 HTTP_ACTIVITY: Final = 4002
@@ -23,12 +24,12 @@ REMEDIATION_ACTIVITY: Final = 7001
 API_ACTIVITY: Final = 6003
 APPLICATION_LIFECYCLE: Final = 6002
 
-EXTENSION_UID: Final = 990
-MQTT_ACTIVITY: Final = 990_4101
-TLS_ACTIVITY: Final = 990_4102
-MALFORMED_INPUT: Final = 990_4103
-SOURCE_STATUS: Final = 990_6101
-LOG_LINE: Final = 990_1101
+EXTENSION_UID: Final = 999
+MQTT_ACTIVITY: Final = 99_904_101
+TLS_ACTIVITY: Final = 99_904_102
+MALFORMED_INPUT: Final = 99_904_103
+SOURCE_STATUS: Final = 99_906_101
+LOG_LINE: Final = 99_901_101
 
 SEVERITY_NAMES: Final = {
     0: "Unknown",
