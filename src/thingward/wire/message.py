@@ -46,7 +46,7 @@ class Credential(Message, frozen=True, kw_only=True):
     outcome: str = "unknown"
 
 
-class Unreadable(Exception):  # noqa: N818 - it never leaves this package
+class Unreadable(Exception):
     """Raised inside a decoder, turned into Malformed at its fence."""
 
     def __init__(self, reason: str, offset: int = 0) -> None:
