@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
-from thingward.model.device import Device, Site
+from thingward.model.device import Correction, Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.finding import Case, Finding
@@ -19,6 +19,7 @@ AnyRecord = (
     Observation
     | Event
     | Device
+    | Correction
     | Site
     | MudProfile
     | Preview

@@ -88,6 +88,24 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
     simulated: bool = False
 
 
+class Correction(Record, frozen=True, kw_only=True, tag="correction"):
+    """What a person says of a device; fields left None stay as they are. It outranks all evidence.
+
+    Attributes:
+        device: uid of the device.
+        merge_into: uid of the device that this one is the same as; empty takes an earlier such statement back.
+        by: principal.
+    """
+
+    device: str
+    label: str | None = None
+    kind: str | None = None
+    maker: str | None = None
+    model: str | None = None
+    merge_into: str | None = None
+    by: str = ""
+
+
 class Site(Record, frozen=True, kw_only=True, tag="site"):
     """A place with a network of its own; `networks` are its address ranges in CIDR form."""
 

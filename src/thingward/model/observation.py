@@ -21,12 +21,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ip: textual address, IPv6 compressed; empty for plain layer 2.
         port: TCP or UDP port, 0 if none.
         device: uid of the device, filled in by inventory; empty before it or for hosts off site.
+        names: DNS names under which the other end knows this address, newest first; filled in by inventory.
+        roles: what this address serves the site as (`gateway`, `dns`, `ntp`, `dhcp`); filled in by inventory.
     """
 
     mac: str = ""
     ip: str = ""
     port: int = 0
     device: str = ""
+    names: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
