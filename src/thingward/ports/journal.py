@@ -28,6 +28,10 @@ class Journal(Protocol):
         """Forget entries up to this sequence number (whole segments only)."""
         ...
 
+    def size_bytes(self) -> int:
+        """Tell how much room the entries take, those that are not durable yet included."""
+        ...
+
     def close(self) -> None:
         """Sync and close; idempotent."""
         ...

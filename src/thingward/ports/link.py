@@ -28,10 +28,19 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Handler = Callable[[str, Frame], Awaitable[Frame | None]]
+Listener = Callable[[bytes], Awaitable[None]]
 
 
 class LinkClient(Protocol):
     """The side that connects: it reconnects by itself and sends again what was not acknowledged."""
+
+    def subscribe(self, channel: str, listener: Listener) -> None:
+        """Hand every push of a channel to this listener; call it before `start`."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once, the other side may be away."""
+        ...
 
     async def send(self, channel: str, body: bytes, *, priority: int = 1) -> int:
         """Spool a batch for delivery, at least once, in order; returns its sequence number at once."""
@@ -54,7 +63,11 @@ class LinkServer(Protocol):
     """The side that listens: one handler per channel."""
 
     def serve(self, channel: str, handler: Handler) -> None:
-        """Register the handler for a channel: it gets (peer name, frame) and may return an answer frame."""
+        """Register the handler for a channel: it gets (peer name, frame) and may return an answer frame.
+
+        A batch is acknowledged when its handler returns; handlers of one peer start in order and may overlap. A
+        retryable error cuts the peer off, so that it sends again; any other error refuses the batch for good.
+        """
         ...
 
     async def push(self, channel: str, body: bytes) -> int:
