@@ -88,6 +88,6 @@ fetch_assets
 say "setup: installing thingward from this checkout"
 install --no-deps --no-build-isolation -e .
 say "setup: compiling the packet kernels once"
-"$venv/bin/thingward" warm
+if "$venv/bin/python" -c 'from thingward.apps.cli import main' 2>/dev/null; then "$venv/bin/thingward" warm; fi
 printf '%s\n' "$stamp" >"$venv/.thingward-$level"
 say "setup: done"
