@@ -1,0 +1,1 @@
+"""Signers: keys that sign and stay where they are."""

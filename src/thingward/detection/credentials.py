@@ -1,0 +1,92 @@
+"""Credentials against lists: runs on observations, before normalising, and lets no digest of a pair pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from thingward.model.errors import InvalidInput
+from thingward.model.flow import Output
+from thingward.model.observation import CredentialData, Observation
+from thingward.model.record import Record
+
+SPAN_S = 600.0
+MAX_SOURCES = 10_000
+MAX_TRIES = 256
+# Two bytes of a digest tell two pairs of one source apart; they are too few to confirm a guess.
+_MARK_DIGITS = 4
+
+
+class _Tries(msgspec.Struct):
+    """Pairs that one source tried: mark to (time, whether an attack list holds it), oldest first."""
+
+    marks: dict[str, tuple[float, bool]] = {}
+
+
+class CredentialStage:
+    """Names the lists that hold a seen pair and counts the different pairs that one source tried.
+
+    Every `CredentialData` leaves with `lists`, `tries` and `listed` set and `pair` empty.
+
+    Args:
+        lists: name of a list to its pair digests (`model.observation.pair_digest`).
+        attack_lists: which of them are lists that attackers try (`mirai`), as against vendors' defaults.
+    """
+
+    name = "credentials"
+
+    def __init__(self, lists: Mapping[str, frozenset[str]], attack_lists: Sequence[str] = ("mirai",)) -> None:
+        self._lists = dict(lists)
+        self._attack_lists = frozenset(attack_lists)
+        self._sources: dict[str, _Tries] = {}
+
+    def feed(self, batch: Sequence[Record], now: float) -> Output:
+        """Compare the credentials of a batch; everything else passes through."""
+        return Output(
+            records=[
+                self._compare(record, record.data)
+                if type(record) is Observation and type(record.data) is CredentialData
+                else record
+                for record in batch
+            ]
+        )
+
+    def tick(self, now: float) -> Output:
+        """Do nothing: windows end by the observations' own time."""
+        return Output()
+
+    def snapshot(self) -> bytes:
+        """Give the counts; they hold two bytes of each digest, never more."""
+        return msgspec.msgpack.encode(self._sources)
+
+    def restore(self, state: bytes) -> None:
+        """Take what `snapshot` gave; raises InvalidInput for anything else."""
+        try:
+            self._sources = msgspec.msgpack.decode(state, type=dict[str, _Tries])
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"not a state of the credential stage: {error}") from error
+
+    def _compare(self, observation: Observation, data: CredentialData) -> Observation:
+        names = tuple(name for name, pairs in self._lists.items() if data.pair and data.pair in pairs)
+        tries, listed = self._count(observation, data, not self._attack_lists.isdisjoint(names))
+        seen = msgspec.structs.replace(data, pair="", lists=names, tries=tries, listed=listed)
+        return msgspec.structs.replace(observation, data=seen)
+
+    def _count(self, observation: Observation, data: CredentialData, is_listed: bool) -> tuple[int, int]:
+        if not data.pair or observation.src is None:
+            return 0, 0
+        who = f"{observation.tenant}\n{observation.site}\n{observation.src.ip or observation.src.mac}"
+        entry = self._sources.pop(who, None) or _Tries()
+        self._sources[who] = entry
+        if len(self._sources) > MAX_SOURCES:
+            del self._sources[next(iter(self._sources))]
+        marks = entry.marks
+        mark = data.pair[:_MARK_DIGITS]
+        known = marks.pop(mark, None)
+        marks[mark] = (observation.time, is_listed or (known is not None and known[1]))
+        for old in [m for m, (time, _) in marks.items() if time < observation.time - SPAN_S]:
+            del marks[old]
+        while len(marks) > MAX_TRIES:
+            del marks[next(iter(marks))]
+        return len(marks), sum(1 for _, is_on_list in marks.values() if is_on_list)
