@@ -1,0 +1,71 @@
+"""The table of commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+
+from thingward._version import __version__
+from thingward.model.errors import ThingwardError
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_AWAY = 3
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = "thingward.apps.cli"
+
+app = App(
+    name="thingward",
+    version=__version__,
+    help="Finds the connected things you own, learns what each one needs, and refuses the rest once you approve.",
+    version_flags=["--version", "-V"],
+)
+
+#: Command to where it lives; loaded when called.
+LAZY = {
+    "guard": "guard:guard",
+    "up": "platform:up",
+    "demo": "platform:demo",
+    "warm": "platform:warm",
+}
+
+for _name, _place in LAZY.items():
+    app.command(f"{_COMMANDS}.{_place}", name=_name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 done; 1 failed; 2 the call or its input cannot be used; 3 the platform or an engine is away; 130 interrupted.
+    """
+    try:
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except ThingwardError as error:
+        sys.stderr.write(f"thingward: {error}\n")
+        return _exit_code(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nthingward: interrupted.\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`): nobody is left to tell; keep the interpreter from trying at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except _cyclopts_error():
+        return EXIT_USAGE
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: ThingwardError) -> int:
+    if error.retryable:
+        return EXIT_AWAY
+    return EXIT_USAGE if error.status in (400, 422) else EXIT_ERROR
+
+
+def _cyclopts_error() -> type[Exception]:
+    from cyclopts import CycloptsError
+
+    return CycloptsError

@@ -1,0 +1,80 @@
+"""Small SVG plots for the self-contained report: no script, no address, readable in dark and light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log1p
+
+from markupsafe import Markup, escape
+
+from thingward.apps.cli import words
+from thingward.model.profile import Settledness
+from thingward.ports.event_store import PeerRow, TrafficPoint
+
+_WIDTH, _HEIGHT, _PAD = 640, 120, 28
+
+
+def traffic_plot(points: Sequence[TrafficPoint]) -> Markup:
+    """Draw bytes from (up) and to (down) the device over time, one bar per bucket."""
+    if not points:
+        return Markup("")
+    top = max(max(point.bytes_out, point.bytes_in) for point in points) or 1
+    step = (_WIDTH - 2 * _PAD) / len(points)
+    middle = _HEIGHT / 2
+    bars = []
+    for index, point in enumerate(points):
+        x = _PAD + index * step
+        for count, css, sign in ((point.bytes_out, "out", -1), (point.bytes_in, "in", 1)):
+            height = (middle - 12) * log1p(count) / log1p(top)
+            y = middle - height if sign < 0 else middle
+            if height > 0:
+                bars.append(
+                    f'<rect class="{css}" x="{x:.1f}" y="{y:.1f}" width="{max(step - 1, 1):.1f}" height="{height:.1f}"/>'
+                )
+    label = f"{words.time_text(points[0].time)} to {words.time_text(points[-1].time)} UTC, peak {words.bytes_text(top)}"
+    axis = f'<line class="axis" x1="{_PAD}" x2="{_WIDTH - _PAD}" y1="{middle}" y2="{middle}"/>'
+    return _svg("Traffic: sent above, received below, logarithmic", axis + "".join(bars), label)
+
+
+def learning_plot(settled: Settledness) -> Markup:
+    """Draw how many entries the profile had after how many flows: flat means settled."""
+    curve = settled.curve
+    if len(curve) < 2:
+        return Markup("")
+    most_flows, most_entries = curve[-1][0] or 1, max(entries for _, entries in curve) or 1
+    xs = [(_PAD + (_WIDTH - 2 * _PAD) * flows / most_flows) for flows, _ in curve]
+    ys = [(_HEIGHT - 18 - (_HEIGHT - 36) * entries / most_entries) for _, entries in curve]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    label = f"{curve[-1][1]} entries after {most_flows} flows; share of new flows is at most {settled.unseen_bound:.1%} (95 %)"
+    return _svg("Learning curve: entries over flows", f'<polyline class="curve" points="{path}"/>', label)
+
+
+def peers_plot(name: str, peers: Sequence[PeerRow], most: int = 12) -> Markup:
+    """Draw whom the device talks to: one line per peer, thicker with more bytes."""
+    rows = sorted(peers, key=lambda row: -(row.bytes_in + row.bytes_out))[:most]
+    if not rows:
+        return Markup("")
+    height = max(60, 24 * len(rows) + 16)
+    top = max(row.bytes_in + row.bytes_out for row in rows) or 1
+    parts = []
+    for index, row in enumerate(rows):
+        y = 20 + 24 * index
+        width = 0.6 + 5 * log1p(row.bytes_in + row.bytes_out) / log1p(top)
+        css = "local" if row.is_device else "remote"
+        what = row.app or words.protocol_text(row.proto, row.port)
+        text = escape(f"{row.peer}  {what}  {row.flows} flows, {words.bytes_text(row.bytes_in + row.bytes_out)}")
+        parts.append(
+            f'<path class="{css}" d="M150,{height / 2:.0f} C220,{height / 2:.0f} 220,{y} 290,{y}" stroke-width="{width:.1f}"/>'
+            f'<text x="296" y="{y + 4}">{text}</text>'
+        )
+    parts.append(f'<text x="144" y="{height / 2 + 4:.0f}" text-anchor="end" class="self">{escape(name[:22])}</text>')
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH + 160} {height}" role="img" aria-label="Whom it talks to">{"".join(parts)}</svg>'
+    )
+
+
+def _svg(title: str, body: str, label: str) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>{body}'
+        f'<text x="{_PAD}" y="{_HEIGHT - 3}" class="note">{escape(label)}</text></svg>'
+    )

@@ -1,0 +1,93 @@
+"""Numbers and records as short plain text for tables and reports."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from thingward.model.device import Device
+from thingward.model.ocsf import SEVERITY_NAMES
+from thingward.model.profile import Acl, MudProfile, PeerKind
+
+_PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6", -1: "any"}
+
+
+def bytes_text(count: float) -> str:
+    """Give a size in binary units with at most three digits."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration_text(seconds: float) -> str:
+    """Give a span in the largest unit that fits, with its next smaller one."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for index, (unit, size) in enumerate(units):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            text = f"{whole:.0f} {unit}"
+            if index + 1 < len(units):
+                smaller, small = units[index + 1]
+                if rest >= small:
+                    text += f" {rest // small:.0f} {smaller}"
+            return text
+    return "0 s"
+
+
+def time_text(seconds: float) -> str:
+    """Give a moment as UTC, to the second; a dash where there is none."""
+    if seconds <= 0:
+        return "-"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return "-"
+
+
+def severity_text(severity: int) -> str:
+    """Give the OCSF name of a severity."""
+    return SEVERITY_NAMES.get(severity, "Unknown").lower()
+
+
+def device_name(device: Device) -> str:
+    """Give what a person would call the device: label, name, model, maker, else its address."""
+    for text in (device.label, *device.names[:1], device.model):
+        if text:
+            return text
+    where = device.macs[0] if device.macs else (device.addresses[0] if device.addresses else device.uid)
+    return f"{device.maker} {where}" if device.maker else where
+
+
+def identity_text(device: Device) -> str:
+    """Give what it is, `unknown` where nobody can say."""
+    parts = [part for part in (device.maker, device.model, device.kind) if part]
+    return " ".join(parts) if parts and device.identified else ("unknown" if not parts else f"unknown ({parts[0]})")
+
+
+def protocol_text(proto: int, port: int, ethertype: int = 0) -> str:
+    """Give `tcp/443`, `udp`, or the ethertype of a frame without IP."""
+    if ethertype:
+        return f"ethertype 0x{ethertype:04x}"
+    name = _PROTOCOLS.get(proto, f"ip-proto {proto}")
+    return f"{name}/{port}" if port else name
+
+
+def acl_text(acl: Acl) -> str:
+    """Give one entry as a sentence."""
+    arrow = "to" if acl.direction == "out" else "from"
+    whom = {PeerKind.ROLE: f"the site's {acl.value}", PeerKind.LOCAL: "any device of the site"}.get(acl.peer, acl.value)
+    ports = protocol_text(acl.proto, acl.port, acl.ethertype)
+    if acl.port_to and acl.port_to != acl.port:
+        ports += f"-{acl.port_to}"
+    return f"{arrow} {whom}, {ports}"
+
+
+def settled_text(profile: MudProfile) -> str:
+    """Give how settled a profile is."""
+    state = profile.settled
+    if state.is_settled:
+        return f"settled ({state.flows} flows, nothing new for {duration_text(state.since_new_s)})"
+    return f"still learning: {'; '.join(state.missing) or 'too little seen'}"
