@@ -124,6 +124,7 @@ class ResponseRule(Record, frozen=True, kw_only=True, tag="rule"):
         min_severity: 1 to 5. min_confidence: 0 to 1.
         action: what to do; `ttl_s` for how long.
         enabled: off by default; only an approver may switch it on.
+        deleted: kept as a record of what was, and never acts.
     """
 
     name: str
@@ -135,6 +136,7 @@ class ResponseRule(Record, frozen=True, kw_only=True, tag="rule"):
     action: ActionKind = ActionKind.QUARANTINE
     ttl_s: float = 3600.0
     enabled: bool = False
+    deleted: bool = False
     by: str = ""
 
 
