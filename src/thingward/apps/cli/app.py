@@ -25,16 +25,16 @@ app = App(
     version_flags=["--version", "-V"],
 )
 
-#: Command to where it lives; loaded when called.
+#: Command to where it lives and what it does in one line; the place is imported when the command is called.
 LAZY = {
-    "guard": "guard:guard",
-    "up": "platform:up",
-    "demo": "platform:demo",
-    "warm": "platform:warm",
+    "guard": ("guard:guard", "See, weigh, learn and preview: captures, Zeek logs, interfaces."),
+    "up": ("platform:up", "Run the whole platform in the foreground."),
+    "demo": ("platform:demo", "Show the main job on a simulated site."),
+    "warm": ("platform:warm", "Compile the packet kernels once; part of set-up."),
 }
 
-for _name, _place in LAZY.items():
-    app.command(f"{_COMMANDS}.{_place}", name=_name)
+for _name, (_place, _help) in LAZY.items():
+    app.command(f"{_COMMANDS}.{_place}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log1p
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from thingward.apps.cli import words
 from thingward.model.profile import Settledness
 from thingward.ports.event_store import PeerRow, TrafficPoint
 
 _WIDTH, _HEIGHT, _PAD = 640, 120, 28
+_BAR = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>')
 
 
 def traffic_plot(points: Sequence[TrafficPoint]) -> Markup:
@@ -28,12 +29,10 @@ def traffic_plot(points: Sequence[TrafficPoint]) -> Markup:
             height = (middle - 12) * log1p(count) / log1p(top)
             y = middle - height if sign < 0 else middle
             if height > 0:
-                bars.append(
-                    f'<rect class="{css}" x="{x:.1f}" y="{y:.1f}" width="{max(step - 1, 1):.1f}" height="{height:.1f}"/>'
-                )
+                bars.append(_BAR.format(css, f"{x:.1f}", f"{y:.1f}", f"{max(step - 1, 1):.1f}", f"{height:.1f}"))
     label = f"{words.time_text(points[0].time)} to {words.time_text(points[-1].time)} UTC, peak {words.bytes_text(top)}"
-    axis = f'<line class="axis" x1="{_PAD}" x2="{_WIDTH - _PAD}" y1="{middle}" y2="{middle}"/>'
-    return _svg("Traffic: sent above, received below, logarithmic", axis + "".join(bars), label)
+    axis = Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_PAD, _WIDTH - _PAD, middle, middle)
+    return _svg("Traffic: sent above, received below, logarithmic", axis + Markup("").join(bars), label)
 
 
 def learning_plot(settled: Settledness) -> Markup:
@@ -46,7 +45,9 @@ def learning_plot(settled: Settledness) -> Markup:
     ys = [(_HEIGHT - 18 - (_HEIGHT - 36) * entries / most_entries) for _, entries in curve]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
     label = f"{curve[-1][1]} entries after {most_flows} flows; share of new flows is at most {settled.unseen_bound:.1%} (95 %)"
-    return _svg("Learning curve: entries over flows", f'<polyline class="curve" points="{path}"/>', label)
+    return _svg(
+        "Learning curve: entries over flows", Markup('<polyline class="curve" points="{}"/>').format(path), label
+    )
 
 
 def peers_plot(name: str, peers: Sequence[PeerRow], most: int = 12) -> Markup:
@@ -62,19 +63,20 @@ def peers_plot(name: str, peers: Sequence[PeerRow], most: int = 12) -> Markup:
         width = 0.6 + 5 * log1p(row.bytes_in + row.bytes_out) / log1p(top)
         css = "local" if row.is_device else "remote"
         what = row.app or words.protocol_text(row.proto, row.port)
-        text = escape(f"{row.peer}  {what}  {row.flows} flows, {words.bytes_text(row.bytes_in + row.bytes_out)}")
-        parts.append(
-            f'<path class="{css}" d="M150,{height / 2:.0f} C220,{height / 2:.0f} 220,{y} 290,{y}" stroke-width="{width:.1f}"/>'
-            f'<text x="296" y="{y + 4}">{text}</text>'
+        text = f"{row.peer}  {what}  {row.flows} flows, {words.bytes_text(row.bytes_in + row.bytes_out)}"
+        line = Markup(
+            '<path class="{}" d="M150,{} C220,{} 220,{} 290,{}" stroke-width="{}"/><text x="296" y="{}">{}</text>'
         )
-    parts.append(f'<text x="144" y="{height / 2 + 4:.0f}" text-anchor="end" class="self">{escape(name[:22])}</text>')
-    return Markup(
-        f'<svg viewBox="0 0 {_WIDTH + 160} {height}" role="img" aria-label="Whom it talks to">{"".join(parts)}</svg>'
-    )
+        half = f"{height / 2:.0f}"
+        parts.append(line.format(css, half, half, y, y, f"{width:.1f}", y + 4, text))
+    own = Markup('<text x="144" y="{}" text-anchor="end" class="self">{}</text>')
+    parts.append(own.format(f"{height / 2 + 4:.0f}", name[:22]))
+    frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Whom it talks to">{}</svg>')
+    return frame.format(_WIDTH + 160, height, Markup("").join(parts))
 
 
-def _svg(title: str, body: str, label: str) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>{body}'
-        f'<text x="{_PAD}" y="{_HEIGHT - 3}" class="note">{escape(label)}</text></svg>'
+def _svg(title: str, body: Markup, label: str) -> Markup:
+    frame = Markup(
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}<text x="{}" y="{}" class="note">{}</text></svg>'
     )
+    return frame.format(_WIDTH, _HEIGHT, title, title, body, _PAD, _HEIGHT - 3, label)

@@ -89,7 +89,7 @@ def _findings(result: GuardResult) -> Table:
     table = Table(title="Findings", title_justify="left")
     for name in ("severity", "what", "device", "why", "times"):
         table.add_column(name, overflow="fold")
-    names = {view.device.uid: words.device_name(view.device) for view in result.views}
+    names: dict[str, str] = {view.device.uid: words.device_name(view.device) for view in result.views}
     for finding in result.findings[:MAX_FINDINGS]:
         colour = _COLOURS.get(finding.severity, "white")
         table.add_row(
