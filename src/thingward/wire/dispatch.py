@@ -7,18 +7,26 @@ from collections.abc import Callable
 from thingward.model.record import Malformed
 from thingward.wire.coap import decode_coap
 from thingward.wire.dhcp import MAGIC, decode_dhcp, decode_dhcp6
-from thingward.wire.dns import decode_dns, decode_llmnr, decode_mdns
+from thingward.wire.dns import DnsStreamDecoder, decode_dns, decode_llmnr, decode_mdns
+from thingward.wire.ftp import FtpDecoder
+from thingward.wire.http import HttpDecoder, is_http_request
 from thingward.wire.lldp import decode_lldp
+from thingward.wire.mail import ImapDecoder, PopDecoder, SmtpDecoder
 from thingward.wire.message import Message, StreamDecoder
+from thingward.wire.mqtt import MqttDecoder, is_mqtt_connect
 from thingward.wire.nbns import decode_nbns
 from thingward.wire.ntp import decode_ntp
 from thingward.wire.quic import decode_quic, is_quic
+from thingward.wire.rtsp import RtspDecoder, is_rtsp_request
 from thingward.wire.sip import decode_sip, is_sip
 from thingward.wire.snmp import decode_snmp
 from thingward.wire.ssdp import decode_ssdp
+from thingward.wire.ssh import SshDecoder
 from thingward.wire.stun import decode_stun, is_stun
 from thingward.wire.syslog import decode_syslog
+from thingward.wire.telnet import TelnetDecoder
 from thingward.wire.tftp import decode_tftp
+from thingward.wire.tls import TlsDecoder, is_client_hello, is_server_hello
 
 UDP = 17
 TCP = 6
@@ -88,7 +96,7 @@ def decode_frame(ethertype: int, payload: bytes) -> tuple[Message | Malformed, .
 
 
 def stream_decoder(
-    proto: int, sport: int, dport: int, first: bytes, from_initiator: bool = True
+    proto: int, sport: int, dport: int, first: bytes, from_initiator: bool = True, mid_stream: bool = False
 ) -> StreamDecoder | None:
     """Choose the machine for a connection by the first bytes that either side sent; None if nobody claims it.
 
@@ -97,8 +105,69 @@ def stream_decoder(
         sport, dport: the initiator's port and the responder's.
         first: the first bytes of the connection that carry data, not empty; they are not consumed: feed them.
         from_initiator: which side sent them.
+        mid_stream: the connection's start was not seen: then content alone decides, never the port.
     """
-    return None
+    if proto != TCP or not first:
+        return None
+    for recognises, machine in _STREAMS_BY_CONTENT:
+        if recognises(first):
+            return machine()
+    if mid_stream:
+        return None
+    greeting = None if from_initiator else _greeter(first, dport)
+    by_port = greeting or _STREAMS_BY_PORT.get(dport)
+    return by_port() if by_port is not None else None
+
+
+def _greeter(first: bytes, dport: int) -> Callable[[], StreamDecoder] | None:
+    """Name the machine by a server's greeting; 220 is shared by FTP and SMTP."""
+    if first.startswith((b"220 ", b"220-")):
+        if dport in (25, 587, 2525) or b"SMTP" in first[:512].upper():
+            return SmtpDecoder
+        return FtpDecoder
+    if first.startswith(b"+OK"):
+        return PopDecoder
+    return ImapDecoder if first.startswith(b"* OK") else None
+
+
+def _is_telnet(first: bytes) -> bool:
+    return len(first) >= 3 and first[0] == 255 and 251 <= first[1] <= 254
+
+
+def _is_http_answer(first: bytes) -> bool:
+    return first.startswith(b"HTTP/1.")
+
+
+def _is_ssh(first: bytes) -> bool:
+    return first.startswith(b"SSH-")
+
+
+_STREAMS_BY_CONTENT: tuple[tuple[Callable[[bytes], bool], Callable[[], StreamDecoder]], ...] = (
+    (is_client_hello, TlsDecoder),
+    (is_server_hello, TlsDecoder),
+    (is_rtsp_request, RtspDecoder),
+    (is_http_request, HttpDecoder),
+    (_is_http_answer, HttpDecoder),
+    (is_mqtt_connect, MqttDecoder),
+    (_is_ssh, SshDecoder),
+    (_is_telnet, TelnetDecoder),
+)
+_STREAMS_BY_PORT: dict[int, Callable[[], StreamDecoder]] = {
+    21: FtpDecoder,
+    22: SshDecoder,
+    23: TelnetDecoder,
+    25: SmtpDecoder,
+    53: DnsStreamDecoder,
+    80: HttpDecoder,
+    110: PopDecoder,
+    143: ImapDecoder,
+    443: TlsDecoder,
+    554: RtspDecoder,
+    587: SmtpDecoder,
+    1883: MqttDecoder,
+    2323: TelnetDecoder,
+    8883: TlsDecoder,
+}
 
 
 def _with_problem(message: Message | Malformed) -> tuple[Message | Malformed, ...]:

@@ -283,3 +283,51 @@ def decode_mdns(data: bytes) -> DnsMessage:
 def decode_llmnr(data: bytes) -> DnsMessage:
     """Decode a datagram of port 5355 (RFC 4795)."""
     return decode_dns_as(data, "llmnr")
+
+
+class DnsStreamDecoder:
+    """DNS over TCP (RFC 7766): messages behind two-byte lengths, both directions."""
+
+    protocol: ClassVar[str] = "dns"
+
+    def __init__(self) -> None:
+        self._buffers = {True: bytearray(), False: bytearray()}
+        self._left = 64
+
+    @property
+    def done(self) -> bool:
+        """Enough messages were read, or one direction is no DNS."""
+        return self._left <= 0
+
+    def feed(self, from_initiator: bool, data: bytes) -> list[Message | Malformed]:
+        """Take the next bytes of one direction."""
+        buffer = self._buffers[from_initiator]
+        buffer += data[:131072]
+        found: list[Message | Malformed] = []
+        while self._left > 0 and len(buffer) >= 2:
+            length = buffer[0] << 8 | buffer[1]
+            if len(buffer) < 2 + length:
+                break
+            message = decode_dns(bytes(buffer[2 : 2 + length]))
+            del buffer[: 2 + length]
+            self._left -= 1
+            found.append(message)
+            if isinstance(message, Malformed):
+                self._left = 0
+            elif not from_initiator:
+                found[-1] = msgspec.structs.replace(message, from_initiator=False)
+        if self._left <= 0:
+            buffer.clear()
+        return found
+
+    def finish(self) -> list[Message | Malformed]:
+        """Nothing waits for an answer here."""
+        return []
+
+
+def is_dns_stream(data: bytes) -> bool:
+    """Tell by a length that is plausible and a header with few questions and a known operation."""
+    if len(data) < 14:
+        return False
+    length, flags, questions, answers = (int.from_bytes(data[at : at + 2], "big") for at in (0, 4, 6, 8))
+    return 12 < length <= 16384 and (flags >> 11) & 15 <= 5 and flags & 0x40 == 0 and questions == 1 and answers < 64
