@@ -88,6 +88,6 @@ fetch_assets
 say "setup: installing thingward from this checkout"
 install --no-deps --no-build-isolation -e .
 say "setup: compiling the packet kernels once"
-if "$venv/bin/python" -c 'from thingward.apps.cli import main' 2>/dev/null; then "$venv/bin/thingward" warm; fi
+"$venv/bin/thingward" warm || say "setup: that failed (above); the first run will compile instead"
 printf '%s\n' "$stamp" >"$venv/.thingward-$level"
 say "setup: done"
