@@ -28,9 +28,9 @@ demo: setup ## Run it on a simulated site (ARGS="--attack" turns one device bad)
 
 .PHONY: check test
 check: setup-dev ## Format, lint, types, import contracts, fast tests: under a minute
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-static check-quick
+	@$(MAKE) --no-print-directory -k -j2 --output-sync=target check-static check-quick
 test: setup-dev ## Everything: the static checks, then every test
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-static
+	@$(MAKE) --no-print-directory -k -j2 --output-sync=target check-static
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: check-static check-ruff check-types check-imports check-quick format

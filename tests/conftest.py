@@ -33,7 +33,6 @@ def shared_data() -> Path:
     return Path(os.environ.get("THINGWARD_TEST_DATA", ROOT / ".." / "shared" / "data")).resolve()
 
 
-
 @cache
 def missing_for(marker: str) -> str | None:
     """What this machine lacks for the marker; None if nothing."""
