@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, hashed_uid
-from thingward.model.observation import Data, DnsAnswer, DnsData, Endpoint, Observation
+from thingward.model.observation import Data, Endpoint, Observation
 from thingward.model.record import Malformed
-from thingward.wire.dns import DnsMessage, DnsRecord
+from thingward.sensing.observe_datagrams import DATAGRAM_BODIES
+from thingward.sensing.observe_streams import STREAM_BODIES
 from thingward.wire.message import Message
 
 
@@ -33,58 +34,48 @@ class PacketContext(msgspec.Struct, frozen=True, kw_only=True):
     site: str = DEFAULT_SITE
 
 
-_Bodies = Iterator[tuple[Endpoint | None, Endpoint | None, Data]]
+Body = tuple[Endpoint | None, Endpoint | None, Data]
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def observe_message(context: PacketContext, message: Message | Malformed) -> list[Observation]:
-    """Say what one message means. The same context and message always give the same uids."""
+    """Say what one message means; empty if it is evidence of nothing.
+
+    The same context and message always give the same uids, so that a repeat is the same record.
+    """
     bodies = _BODIES.get(type(message))
     if bodies is None:
         return []
+    if isinstance(message, Message) and not message.from_initiator:
+        sender, receiver = context.dst, context.src
+    else:
+        sender, receiver = context.src, context.dst
+    return [observation(context, src, dst, data) for src, dst, data in bodies(sender, receiver, message)]
+
+
+def observation(context: PacketContext, src: Endpoint | None, dst: Endpoint | None, data: Data) -> Observation:
+    """Put a body into its envelope; the uid comes of source, first parent and content."""
     anchor = context.parents[0] if context.parents else repr(context.time)
-    name = type(message).__name__
-    return [
-        Observation(
-            uid=hashed_uid("observation", context.source, anchor, name, str(index)),
-            tenant=context.tenant,
-            time=context.time,
-            source=context.source,
-            parents=context.parents,
-            site=context.site,
-            src=src,
-            dst=dst,
-            data=data,
-        )
-        for index, (src, dst, data) in enumerate(bodies(context, message))
-    ]
+    content = _encode((src, dst, data)).decode("latin-1")
+    return Observation(
+        uid=hashed_uid("observation", context.tenant, context.source, anchor, content),
+        tenant=context.tenant,
+        time=context.time,
+        source=context.source,
+        parents=context.parents,
+        site=context.site,
+        src=src,
+        dst=dst,
+        data=data,
+    )
 
 
-def _dns(context: PacketContext, message: DnsMessage) -> _Bodies:
-    client, server = (context.dst, context.src) if message.is_response else (context.src, context.dst)
-    answers = tuple(_answer(record) for record in message.answers) if message.is_response else ()
-    for question in message.questions[:4]:
-        yield (
-            client,
-            server,
-            DnsData(
-                qname=question.name.lower(),
-                qtype=question.rrtype,
-                rcode=message.rcode if message.is_response else -1,
-                transport=message.transport,
-                answers=answers,
-            ),
-        )
+def _malformed(sender: Endpoint, receiver: Endpoint, message: Malformed) -> Iterable[Body]:
+    yield sender, receiver, message
 
 
-def _answer(record: DnsRecord) -> DnsAnswer:
-    return DnsAnswer(name=record.name.lower(), rrtype=record.rrtype, value=record.value, ttl_s=record.ttl_s)
-
-
-def _malformed(context: PacketContext, message: Malformed) -> _Bodies:
-    yield context.src, context.dst, message
-
-
-_BODIES: dict[type, Callable[[PacketContext, Any], _Bodies]] = {
-    DnsMessage: _dns,
+_BODIES: dict[type, Callable[[Endpoint, Endpoint, Any], Iterable[Body]]] = {
     Malformed: _malformed,
+    **DATAGRAM_BODIES,
+    **STREAM_BODIES,
 }

@@ -12,12 +12,53 @@ from thingward.wire.message import Credential, clean_text
 MAX_FIELDS = 64
 MAX_BODY_BYTES = 4096
 _USER_NAMES = frozenset(
-    "user username usr uname login loginuse name account email userid user_name user_id loginname log "
-    "login_user login_username username1 httpd_username luser admin_name".split()
+    [
+        "user",
+        "username",
+        "usr",
+        "uname",
+        "login",
+        "loginuse",
+        "name",
+        "account",
+        "email",
+        "userid",
+        "user_name",
+        "user_id",
+        "loginname",
+        "log",
+        "login_user",
+        "login_username",
+        "username1",
+        "httpd_username",
+        "luser",
+        "admin_name",
+    ]
 )
 _PASSWORD_NAMES = frozenset(
-    "password pass passwd pwd psw psd pw loginpas loginpass passcode user_password userpassword login_password "
-    "login_passwd login_pwd httpd_password lpass admin_password md5password password1 userpwd".split()
+    [
+        "password",
+        "pass",
+        "passwd",
+        "pwd",
+        "psw",
+        "psd",
+        "pw",
+        "loginpas",
+        "loginpass",
+        "passcode",
+        "user_password",
+        "userpassword",
+        "login_password",
+        "login_passwd",
+        "login_pwd",
+        "httpd_password",
+        "lpass",
+        "admin_password",
+        "md5password",
+        "password1",
+        "userpwd",
+    ]
 )
 _SECRET_MARKS = ("pass", "pwd", "psw", "psd", "loginpas", "token", "secret", "apikey", "api_key", "auth", "session")
 
