@@ -1,0 +1,1 @@
+"""The time of the machine, and one that is moved by hand."""

@@ -1,0 +1,1 @@
+"""Control data in SQLite or PostgreSQL, and its twin in memory."""

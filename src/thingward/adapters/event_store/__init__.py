@@ -1,0 +1,1 @@
+"""Security events in DuckDB, over the link, and in memory."""

@@ -1,0 +1,1 @@
+"""The link between processes over Unix sockets, its spool, and its twin in memory."""
