@@ -1,0 +1,52 @@
+"""A skip is one line for a user and a failure where CI=true."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.checks import ROOT
+
+TESTS = """
+import pytest
+
+def test_runs(): pass
+def test_program(need_program): need_program("no-such-program")
+def test_other_case(): pytest.skip("not applicable: needs another Python")
+@pytest.mark.data
+def test_data(): pass
+@pytest.mark.xfail(strict=True)
+def test_known_gap(): assert False
+"""
+MODULE = "import pytest\npytest.importorskip('no_such_module')\n"
+
+
+def pytest_in(folder: Path, ci: str) -> str:
+    """The closing lines of a run on made-up tests under the project's own conftest."""
+    (folder / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", folder / "tests")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "tests" / "test_made_up.py").write_text(TESTS)
+    (folder / "tests" / "test_module.py").write_text(MODULE)
+    environment = os.environ | {"CI": ci, "THINGWARD_TEST_DATA": str(folder / "none")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors", "tests"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize(
+    ("ci", "closing"),
+    [
+        ("", "1 passed, 4 skipped, 1 xfailed"),
+        ("true", "1 failed, 1 passed, 1 skipped, 1 xfailed, 2 errors"),
+    ],
+)
+def test_skips(tmp_path, ci, closing):
+    output = pytest_in(tmp_path, ci)
+    assert closing in output.splitlines()[-1], output
+    assert "no-such-program is not installed" in output
+    assert "(THINGWARD_TEST_DATA)" in output
