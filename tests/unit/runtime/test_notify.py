@@ -1,0 +1,45 @@
+"""The outbox: threshold, budget, repeats, digest."""
+
+from __future__ import annotations
+
+from thingward.model.flow import Notify
+from thingward.runtime.notify import DIGEST_LIMIT, REPEAT_S, NotifySettings, Outbox
+
+NOON = 1_700_000_000.0 - 1_700_000_000.0 % 86400 + 12 * 3600
+
+
+def message(key: str, urgency: int = 5) -> Notify:
+    return Notify(uid=key, tenant="default", key=key, title=key, text=key, urgency=urgency)
+
+
+def test_budget_then_digest_then_new_day() -> None:
+    outbox = Outbox(NotifySettings(daily_budget=2, digest_hour=7))
+    passed = [outbox.offer(message(f"k{index}"), NOON) is not None for index in range(4)]
+    assert passed == [True, True, False, False]
+    digest = outbox.digest(NOON)
+    assert digest is not None and "k2" in digest.text and "k3" in digest.text and "k1" not in digest.text
+    assert outbox.digest(NOON) is None
+    assert outbox.offer(message("next day"), NOON + 86400) is not None
+
+
+def test_quiet_messages_wait_and_repeats_are_swallowed() -> None:
+    outbox = Outbox(NotifySettings(min_severity=4))
+    assert outbox.offer(message("quiet", urgency=3), NOON) is None
+    assert outbox.offer(message("loud"), NOON) is not None
+    assert outbox.offer(message("loud"), NOON + 10) is None
+    assert outbox.offer(message("loud"), NOON + REPEAT_S + 10) is not None
+
+
+def test_digest_is_bounded_and_says_what_it_left_out() -> None:
+    outbox = Outbox(NotifySettings(min_severity=5))
+    for index in range(DIGEST_LIMIT + 7):
+        outbox.offer(message(f"q{index}", urgency=1), NOON)
+    digest = outbox.digest(NOON)
+    assert digest is not None and "and 7 older ones" in digest.text and str(DIGEST_LIMIT + 7) in digest.title
+
+
+def test_digest_waits_for_its_hour() -> None:
+    outbox = Outbox(NotifySettings(min_severity=5, digest_hour=13))
+    outbox.offer(message("q", urgency=1), NOON)
+    assert outbox.digest(NOON) is None
+    assert outbox.digest(NOON + 3600) is not None
