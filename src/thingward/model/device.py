@@ -64,6 +64,7 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
         identified: false means nobody can say what it is: shown as unknown, never as clean.
         conflicts: attributes with competing values, one line each.
         group: true for addresses that stand for many (broadcast, multicast): never a target of actions.
+        merged_into: uid of the record that this one turned out to be part of; it then has no addresses of its own.
     """
 
     site: str = DEFAULT_SITE
@@ -85,6 +86,7 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
     randomised: bool = False
     conflicts: tuple[str, ...] = ()
     group: bool = False
+    merged_into: str = ""
     simulated: bool = False
 
 
