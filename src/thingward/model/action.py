@@ -54,6 +54,7 @@ class Action(Record, frozen=True, kw_only=True, tag="action"):
         requested_at, applied_at, ended_at: seconds since 1970; 0 if not yet. trigger_at: time of the first packet
             behind it, so that time to effect is measured.
         state_before: digest of the enforcer's ruleset before; undo must give it again.
+        force: a person overrides the fleet limit (never the never-block list).
     """
 
     kind: ActionKind
@@ -77,6 +78,7 @@ class Action(Record, frozen=True, kw_only=True, tag="action"):
     state_before: str = ""
     state_after: str = ""
     dry_run: bool = False
+    force: bool = False
 
 
 class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
@@ -171,6 +173,7 @@ class EnforcementState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         entries: devices with approved profiles.
         roles: role name to the site's addresses (`dns`, `ntp`, `dhcp`, `gateway`).
         devices: uid to (macs, addresses) for entries that name another device.
+        fleet_size: devices of the site, of which the limits allow a share; 0 counts `devices`.
     """
 
     version: int
@@ -180,3 +183,4 @@ class EnforcementState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     devices: dict[str, tuple[str, ...]] = {}
     networks: tuple[str, ...] = ()
     limits: Limits = Limits()
+    fleet_size: int = 0

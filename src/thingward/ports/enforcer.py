@@ -17,6 +17,9 @@ class EnforcerStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         version: of the EnforcementState in force.
         quarantined: MAC or address to seconds left.
         digest: of the ruleset without counters and timeouts.
+        devices: uids of the devices whose profiles are in force. refused: packets refused by device uid since the rules
+            were first set, `quarantined` for those of shut-out devices.
+        skipped: entries that could not be enforced, one plain line each.
     """
 
     name: str
@@ -25,6 +28,9 @@ class EnforcerStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     quarantined: dict[str, float] = {}
     digest: str = ""
     detail: str = ""
+    devices: tuple[str, ...] = ()
+    refused: dict[str, int] = {}
+    skipped: tuple[str, ...] = ()
 
 
 class Enforcer(Protocol):
