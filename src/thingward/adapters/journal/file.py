@@ -140,7 +140,7 @@ class FileJournal:
         upto = self._durable
         start = max(bisect.bisect_right(self._firsts, after + 1) - 1, 0)
         firsts = self._firsts[start:]
-        for first, following in zip(firsts, [*firsts[1:], upto + 1], strict=True):
+        for first, following in zip(firsts, [*firsts[1:], upto + 1], strict=False):
             try:
                 stream = self._path(first).open("rb")
             except FileNotFoundError:

@@ -184,13 +184,17 @@ class _Queue:
         if cached is not None:
             return cached
         place = self._places[bisect.bisect_left(self._numbers, number, lo=self._head)]
-        if self._position >= place or place - self._position > 1000:
+        found = self._read_on(place) if self._position < place else None
+        if found is None:
             self._reading = self.journal.read(place - 1)
+            found = self._read_on(place)
+        return found
+
+    def _read_on(self, place: int) -> bytes | None:
         for position, data in self._reading:
             self._position = position
-            if position == place:
-                return data
-        self._reading, self._position = iter(()), place
+            if position >= place:
+                return data if position == place else None
         return None
 
     def forget(self, upto: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from thingward.adapters.link.frames import (
     MAX_FRAME_BYTES,
@@ -321,7 +321,7 @@ class _Peer:
         self._handlers = handlers
         self._limit = limit
         self._batches: asyncio.Queue[tuple[int, asyncio.Task[Frame | None]]] = asyncio.Queue(WINDOW)
-        self._tasks: set[asyncio.Task[Frame | None] | asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._call_count = 0
 
     def offer(self, data: bytes, most: int) -> bool:
@@ -337,10 +337,10 @@ class _Peer:
         acknowledging = asyncio.create_task(self._acknowledge())
         try:
             done, _ = await asyncio.wait((taking, acknowledging), return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            for ended in done:
+                ended.result()
         finally:
-            tasks = (taking, acknowledging, *self._tasks)
+            tasks: tuple[asyncio.Task[Any], ...] = (taking, acknowledging, *self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -359,7 +359,7 @@ class _Peer:
             else:
                 self._answer(frame, error=LimitExceeded("too many calls at once.", hint="Wait for answers."))
 
-    def _keep(self, task: asyncio.Task[Frame | None] | asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
