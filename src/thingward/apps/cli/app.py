@@ -30,6 +30,7 @@ LAZY = {
     "guard": ("guard:guard", "See, weigh, learn and preview: captures, Zeek logs, interfaces."),
     "up": ("platform:up", "Run the whole platform in the foreground."),
     "demo": ("platform:demo", "Show the main job on a simulated site."),
+    "doctor": ("machine:doctor", "Tell what works on this machine, what does not, and how to mend it."),
     "warm": ("platform:warm", "Compile the packet kernels once; part of set-up."),
 }
 
