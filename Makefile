@@ -52,7 +52,9 @@ bench: setup-dev ## Benchmarks against their peers (ONLY=sensor), into build/ben
 screenshots: setup-dev ## Pictures of the console, into build/screenshots
 	@$(BIN)/pytest -q -m browser tests/e2e --screenshots build/screenshots $(ARGS)
 
-.PHONY: wheel lock clean
+.PHONY: docs wheel lock clean
+docs: setup-dev ## Write docs/reference anew from the code
+	@$(BIN)/python tools/reference.py
 wheel: setup-dev ## Build the wheel into dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls -l dist
 lock: ## Write the lock files anew from pyproject.toml and package.json

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from thingward._version import __version__
 from thingward.model.errors import ThingwardError
@@ -23,6 +23,7 @@ app = App(
     version=__version__,
     help="Finds the connected things you own, learns what each one needs, and refuses the rest once you approve.",
     version_flags=["--version", "-V"],
+    default_parameter=Parameter(negative=()),
 )
 
 #: Command to where it lives and what it does in one line; the place is imported when the command is called.
