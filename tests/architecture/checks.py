@@ -43,6 +43,9 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "exposure": PURE,
     "assurance": PURE | {"cryptography"},
 }
+# Packages that are one engine.
+FAMILIES = {"alembic": "sqlalchemy", "uvloop": "asyncio"}
+NO_ENGINE = frozenset({"thingward", "msgspec", "numpy", "structlog"})
 NUMPY_IN_MODEL = "columns.py"
 KERNEL = re.compile(r"(^|_)(kernels?|compile)$")
 
@@ -75,6 +78,8 @@ BANNED_NAMES = frozenset({"utils", "util", "helpers", "helper", "manager", "comm
 MAX_FUNCTION, P90_FUNCTION, MEDIAN_FUNCTION = 80, 40, 12
 MAX_FILE, P90_FILE = 800, 450
 MAX_PORT_METHODS = 7
+# A runtime that outgrows a tenth of the code hides a room; small code bases are let off.
+RUNTIME_SHARE, RUNTIME_FROM_LINES = 0.13, 20_000
 
 # Ports that see no tenant's data: time, opaque bytes, keys.
 PORTS_WITHOUT_TENANT = frozenset({"Clock", "Journal", "LinkClient", "LinkServer", "Signer"})
@@ -121,6 +126,17 @@ def third_party(package: Path) -> list[str]:
             for line, name in sorted(roots)
             if name not in allowed and name != "thingward" and name not in sys.stdlib_module_names
         ]
+    return faults
+
+
+def engines(package: Path) -> list[str]:
+    """Adapters that stand on more than one engine."""
+    faults = []
+    for path in modules(package / "adapters"):
+        roots = {name.partition(".")[0] for _, name in imported(parse(path))}
+        found = {FAMILIES.get(root, root) for root in roots - NO_ENGINE if root not in sys.stdlib_module_names}
+        if len(found) > 1:
+            faults.append(f"{path.relative_to(package)}: one engine each, not {', '.join(sorted(found))}")
     return faults
 
 
@@ -201,6 +217,15 @@ def budgets(package: Path) -> list[str]:
         if value > most:
             faults.append(f"{what}: {value:g} lines, at most {most}")
     return faults
+
+
+def runtime_share(package: Path) -> list[str]:
+    """A runtime that has outgrown its share of the code."""
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules(package)}
+    total, runtime = sum(lines.values()), sum(n for path, n in lines.items() if room_of(path, package) == "runtime")
+    if total < RUNTIME_FROM_LINES or runtime <= total * RUNTIME_SHARE:
+        return []
+    return [f"runtime: {runtime} of {total} lines; a room is missing"]
 
 
 def protocols(package: Path) -> Iterator[tuple[Path, ast.ClassDef]]:

@@ -23,9 +23,11 @@ def listed(faults: list[str]) -> str:
     "check",
     [
         checks.third_party,
+        checks.engines,
         checks.numba_outside_kernels,
         checks.impure,
         checks.budgets,
+        checks.runtime_share,
         checks.ports,
         checks.file_names,
     ],

@@ -78,7 +78,7 @@ def test_wheel_brings_the_front_end_and_its_licences(wheel):
     assert {"htmx.min.js", "htmx-sse.min.js", "uplot.min.js", "uplot.min.css"} <= vendor
     assert {"htmx.LICENSE.txt", "uplot.LICENSE.txt"} <= vendor
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names_in(wheel))
-    assert "thingward/py.typed" in names_in(wheel)
+    assert {"thingward/py.typed", "thingward/docs/adr/0001-the-house.md"} <= set(names_in(wheel))
 
 
 def test_wheel_holds_nothing_but_the_package(wheel):
