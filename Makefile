@@ -30,8 +30,9 @@ demo: setup ## Run it on a simulated site (ARGS="--attack" turns one device bad)
 check: setup-dev ## Format, lint, types, import contracts, fast tests: under a minute
 	@$(MAKE) --no-print-directory -k -j2 --output-sync=target check-static check-quick
 test: setup-dev ## Everything: the static checks, then every test
-	@$(MAKE) --no-print-directory -k -j2 --output-sync=target check-static
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@static=0; $(MAKE) --no-print-directory -k -j2 --output-sync=target check-static || static=1; \
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS) || exit; \
+	[ $$static = 0 ] || { echo "the tests passed, the static checks (above) did not" >&2; exit 1; }
 
 .PHONY: check-static check-ruff check-types check-imports check-quick format
 check-static: check-ruff check-types check-imports ## The static half of make check
