@@ -64,7 +64,7 @@ class CredentialStage:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
         try:
             self._sources = msgspec.msgpack.decode(state, type=dict[str, _Tries])
-        except msgspec.DecodeError as error:
+        except msgspec.MsgspecError as error:
             raise InvalidInput(f"not a state of the credential stage: {error}") from error
 
     def _compare(self, observation: Observation, data: CredentialData) -> Observation:

@@ -1,0 +1,208 @@
+"""Floods: more packets or connections than a service can take, with nothing coming back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from thingward.detection.flows import ACK, ICMP, ICMPV6, SYN, TCP, UDP, is_first_report, packet_rate_hz
+from thingward.detection.knowledge import SiteKnowledge, is_group
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.thresholds import Thresholds
+from thingward.detection.window import Seen, SumWindow
+from thingward.model.device import Device
+from thingward.model.event import Event
+from thingward.model.observation import Endpoint, FlowData
+
+
+class Flood(WindowRule):
+    """Adds up what one source sends to one target: connection attempts, UDP and ICMP packets."""
+
+    infos: ClassVar[tuple[RuleInfo, ...]] = (
+        RuleInfo(
+            id="flood.syn",
+            title="SYN flood",
+            severity=4,
+            confidence=0.85,
+            attack=("T1498.001", "T1499.001", "T0814"),
+            suggested=("quarantine",),
+        ),
+        RuleInfo(
+            id="flood.udp",
+            title="UDP flood",
+            severity=4,
+            confidence=0.75,
+            attack=("T1498.001", "T0814"),
+            suggested=("quarantine",),
+        ),
+        RuleInfo(
+            id="flood.icmp",
+            title="ICMP flood",
+            severity=4,
+            confidence=0.8,
+            attack=("T1498.001", "T0814"),
+            suggested=("quarantine",),
+        ),
+    )
+    takes: ClassVar[tuple[type, ...]] = (FlowData,)
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        super().__init__()
+        self._t = thresholds
+        self._packets = SumWindow(thresholds.flood_span_s)
+        self._replies = SumWindow(thresholds.flood_span_s)
+        self.windows = {"packets": self._packets, "replies": self._replies}
+
+    def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
+        """Look at flow reports. A report over a long time counts by its average rate."""
+        assert isinstance(record, Event) and isinstance(record.data, FlowData)
+        data, src, dst = record.data, record.src, record.dst
+        if src is None or dst is None or is_group(dst):
+            return ()
+        if data.proto == TCP:
+            return self._look_syn(record, data, src, dst, site)
+        if data.proto == UDP:
+            return self._look_udp(record, data, src, dst, site)
+        if data.proto in (ICMP, ICMPV6):
+            sent, replies = self._sums("icmp", data, src, dst)
+            if sent.count >= self._t.flood_icmp_packets:
+                return (self._hit("flood.icmp", record, src, dst, site, sent, replies, "ICMP packets"),)
+        return ()
+
+    def _look_syn(
+        self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge
+    ) -> Iterable[Hit]:
+        if not data.flags_out & SYN or data.flags_out & ACK:
+            # The handshake was completed, so the flow is no part of a SYN flood; its first report counted.
+            return ()
+        amount = float(data.packets_out) if data.packets_in == 0 else float(is_first_report(data))
+        if not amount:
+            return ()
+        sent = self._packets.add(f"{_sender(src)} {who(dst)} syn {dst.port}", amount, data.last)
+        if sent.count < self._t.flood_syn:
+            return ()
+        return (self._hit("flood.syn", record, src, dst, site, sent, 0.0, "connection attempts"),)
+
+    def _look_udp(
+        self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge
+    ) -> Iterable[Hit]:
+        t = self._t
+        mean_bytes = data.bytes_out / data.packets_out if data.packets_out else 0.0
+        is_small = mean_bytes <= t.flood_udp_small_bytes
+        sent, replies = self._sums("udp small" if is_small else "udp", data, src, dst)
+        limit = t.flood_udp_small_packets if is_small else t.flood_udp_packets
+        if sent.count < limit or replies > sent.count * t.flood_udp_replies:
+            return ()
+        return (self._hit("flood.udp", record, src, dst, site, sent, replies, "UDP packets"),)
+
+    def _sums(self, kind: str, data: FlowData, src: Endpoint, dst: Endpoint) -> tuple[Seen, float]:
+        """Add a report: as it is when it is short, else the share of it that falls into one span."""
+        span_s = self._t.flood_span_s
+        share = min(1.0, span_s / max(data.last - data.first, 1e-6))
+        key = f"{_sender(src)} {who(dst)} {kind}"
+        sent = self._packets.add(key, data.packets_out * share, data.last)
+        replies = self._replies.add(key, data.packets_in * share, data.last)
+        return sent, replies.count
+
+    def _hit(
+        self,
+        rule: str,
+        record: Event,
+        src: Endpoint,
+        dst: Endpoint,
+        site: SiteKnowledge,
+        sent: Seen,
+        replies: float,
+        what: str,
+    ) -> Hit:
+        return Hit(
+            rule=rule,
+            key=f"{_sender(src)} {who(dst)}",
+            title=f"{src.ip or src.mac} floods {dst.ip or dst.mac}",
+            reason=f"{sent.count:.0f} {what} to {where(dst)} within {self._t.flood_span_s:.0f} s, "
+            f"{replies:.0f} came back",
+            device=src.device,
+            target=dst.device,
+            src=src,
+            dst=dst,
+            severity=0 if site.is_local(src) else 3,
+            first=min(sent.first, record.time),
+            count=int(sent.count),
+        )
+
+
+class MqttFlood(WindowRule):
+    """Adds up what one client sends to a broker, and the connections that it opens."""
+
+    infos: ClassVar[tuple[RuleInfo, ...]] = (
+        RuleInfo(
+            id="mqtt.flood",
+            title="MQTT flood",
+            severity=3,
+            confidence=0.7,
+            attack=("T1499.002", "T0814"),
+            suggested=("quarantine",),
+        ),
+        RuleInfo(
+            id="mqtt.slow",
+            title="Broker's connections used up",
+            severity=4,
+            confidence=0.8,
+            attack=("T1499.002", "T0814"),
+            suggested=("quarantine",),
+        ),
+    )
+    takes: ClassVar[tuple[type, ...]] = (FlowData,)
+    ports: ClassVar[frozenset[int]] = frozenset({1883, 8883})
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        super().__init__()
+        self._t = thresholds
+        self._packets = SumWindow(thresholds.mqtt_flood_span_s)
+        self._bytes = SumWindow(thresholds.mqtt_flood_span_s)
+        self._opened = SumWindow(thresholds.mqtt_slow_span_s)
+        self.windows = {"packets": self._packets, "bytes": self._bytes, "opened": self._opened}
+
+    def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
+        """Look at the flows to a broker."""
+        assert isinstance(record, Event) and isinstance(record.data, FlowData)
+        data, src, dst = record.data, record.src, record.dst
+        if src is None or dst is None or data.proto != TCP or (data.mid_stream and not data.app):
+            return
+        if data.app != "mqtt" and dst.port not in self.ports:
+            return
+        t, key = self._t, f"{who(src)} {who(dst)}"
+        share = min(1.0, t.mqtt_flood_span_s / max(data.last - data.first, 1e-6))
+        packets = self._packets.add(key, data.packets_out * share, data.last)
+        volume = self._bytes.add(key, data.bytes_out * share, data.last)
+        if packets.count >= t.mqtt_flood_packets or volume.count >= t.mqtt_flood_bytes:
+            reason = (
+                f"{packets.count:.0f} packets and {volume.count / 1000:.0f} kB to {where(dst)} "
+                f"within {t.mqtt_flood_span_s:.0f} s ({packet_rate_hz(data):.0f} packets/s in this flow)"
+            )
+            yield self._hit("mqtt.flood", record, src, dst, reason, packets)
+        if is_first_report(data) and data.flags_out & SYN:
+            opened = self._opened.add(key, 1.0, data.first)
+            if opened.count >= t.mqtt_slow_connections:
+                reason = f"{opened.count:.0f} connections to {where(dst)} within {t.mqtt_slow_span_s:.0f} s"
+                yield self._hit("mqtt.slow", record, src, dst, reason, opened)
+
+    def _hit(self, rule: str, record: Event, src: Endpoint, dst: Endpoint, reason: str, seen: Seen) -> Hit:
+        verb = "floods the broker" if rule == "mqtt.flood" else "uses up the connections of the broker"
+        return Hit(
+            rule=rule,
+            key=f"{who(src)} {who(dst)}",
+            title=f"{src.ip or src.mac} {verb} {dst.ip or dst.mac}",
+            reason=reason,
+            device=src.device,
+            target=dst.device,
+            src=src,
+            dst=dst,
+            first=min(seen.first, record.time),
+            count=int(seen.count),
+        )
+
+
+def _sender(endpoint: Endpoint) -> str:
+    """Name a sender by what is hard to forge first: senders outside share the gateway's hardware address."""
+    return endpoint.device or endpoint.mac or endpoint.ip
