@@ -55,7 +55,7 @@ class ControlStore(Protocol):
     ) -> Page[R]:
         """List records whose indexed fields equal `where`, whose text contains `search`; limit 1 to 1000.
 
-        Indexed fields per kind are listed in `thingward.adapters.control_store.sql`. Order is (time, uid).
+        Indexed fields per kind are listed in `thingward.adapters.control_store.tables`. Order is (time, uid).
         Raises InvalidInput for an unknown field or a foreign cursor.
         """
         ...

@@ -66,7 +66,9 @@ def test_numbers_go_on_after_everything_was_truncated(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 200), flip=st.integers(0, 200))
-def test_a_torn_or_damaged_tail_costs_the_tail_only(tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int) -> None:
+def test_a_torn_or_damaged_tail_costs_the_tail_only(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, flip: int
+) -> None:
     folder = tmp_path_factory.mktemp("torn")
     journal = FileJournal(folder)
     entries = [b"entry %d" % number * 2 for number in range(8)]
