@@ -18,6 +18,7 @@ from thingward.model.intent import (
     ImportRecords,
     Intent,
     IntentBody,
+    NoteExport,
     PutLimits,
     PutRule,
     PutSetting,
@@ -25,6 +26,7 @@ from thingward.model.intent import (
     QuarantineDevice,
     ReleaseDevice,
     RevokeToken,
+    SetPassword,
     StartAttack,
     TestNotification,
     UpdateCase,
@@ -47,6 +49,7 @@ REQUIRED: Final[dict[type[IntentBody], tuple[Role, str]]] = {
     PutLimits: (Role.ADMIN, "settings:write"),
     PutSetting: (Role.ADMIN, "settings:write"),
     PutUser: (Role.ADMIN, "users:write"),
+    SetPassword: (Role.VIEWER, "sessions:write"),
     CreateToken: (Role.VIEWER, "tokens:write"),
     RevokeToken: (Role.VIEWER, "tokens:write"),
     CreateSession: (Role.VIEWER, "sessions:write"),
@@ -56,6 +59,7 @@ REQUIRED: Final[dict[type[IntentBody], tuple[Role, str]]] = {
     ImportFlowLog: (Role.OPERATOR, "events:write"),
     TestNotification: (Role.ADMIN, "settings:write"),
     ExportEvidence: (Role.OPERATOR, "evidence:read"),
+    NoteExport: (Role.VIEWER, "devices:read"),
     StartAttack: (Role.OPERATOR, "demo:write"),
 }
 

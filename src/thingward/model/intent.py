@@ -110,6 +110,13 @@ class PutUser(_Intent, frozen=True, kw_only=True, tag="put_user"):
     disabled: bool = False
 
 
+class SetPassword(_Intent, frozen=True, kw_only=True, tag="set_password"):
+    """Set one's own password; `current` is the old one, not asked for where there was none."""
+
+    password: str
+    current: str = ""
+
+
 class CreateToken(_Intent, frozen=True, kw_only=True, tag="create_token"):
     """Make a personal access token; the answer carries it once."""
 
@@ -172,6 +179,14 @@ class ExportEvidence(_Intent, frozen=True, kw_only=True, tag="export_evidence"):
     target: str = ""
 
 
+class NoteExport(_Intent, frozen=True, kw_only=True, tag="note_export"):
+    """Leave an audit entry: something was handed out (`profile`, `evidence`) in a form (`mud`, `csv` ...)."""
+
+    what: str
+    target: str = ""
+    form: str = ""
+
+
 class StartAttack(_Intent, frozen=True, kw_only=True, tag="start_attack"):
     """Demo only: let one simulated device turn Mirai-like; refused outside the demo."""
 
@@ -190,6 +205,7 @@ IntentBody = (
     | PutLimits
     | PutSetting
     | PutUser
+    | SetPassword
     | CreateToken
     | RevokeToken
     | CreateSession
@@ -199,6 +215,7 @@ IntentBody = (
     | ImportFlowLog
     | TestNotification
     | ExportEvidence
+    | NoteExport
     | StartAttack
 )
 

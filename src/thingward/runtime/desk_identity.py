@@ -17,10 +17,12 @@ from thingward.model.intent import (
     CreateToken,
     EndSession,
     Intent,
+    NoteExport,
     PutLimits,
     PutSetting,
     PutUser,
     RevokeToken,
+    SetPassword,
 )
 from thingward.model.principal import Principal, Role, Session, SettingValue, Token
 from thingward.ports.control_store import ControlStore
@@ -77,6 +79,8 @@ def identity_handlers() -> dict[type, Handler]:
     guard = LoginGuard()
     return {
         PutUser: put_user,
+        SetPassword: lambda intent, context: set_password(intent, context, guard),
+        NoteExport: note_export,
         CreateToken: create_token,
         RevokeToken: revoke_token,
         CreateSession: lambda intent, context: create_session(intent, context, guard),
@@ -114,6 +118,29 @@ def put_user(intent: Intent, context: DeskContext) -> Decision:
     )
     verb = "change" if old else "create"
     return Decision(records=(user,), plan=(f"{verb} user {name} with role {body.role}",), target=user.uid)
+
+
+def set_password(intent: Intent, context: DeskContext, guard: LoginGuard) -> Decision:
+    """Set one's own password; the old one is asked for, if there was one, and guarded like a log-in."""
+    body = _body(intent, SetPassword)
+    user = _principal(context.control, intent.tenant, intent.principal)
+    if user.password:
+        guard.verify_open(user.name, context.now)
+        try:
+            passwords.verify_password(body.current, user.password)
+        except Unauthenticated as error:
+            guard.failed(user.name, context.now)
+            raise Forbidden("the current password is wrong.") from error
+        guard.succeeded(user.name)
+    password = passwords.hash_password(body.password, context.random(16))
+    changed = msgspec.structs.replace(user, password=password, time=context.now)
+    return Decision(records=(changed,), plan=(f"set the password of {user.name}",), target=user.uid)
+
+
+def note_export(intent: Intent, context: DeskContext) -> Decision:
+    """Leave an audit entry that something was handed out."""
+    body = _body(intent, NoteExport)
+    return Decision(target=body.target, detail=f"{body.what} as {body.form}")
 
 
 def create_token(intent: Intent, context: DeskContext) -> Decision:
