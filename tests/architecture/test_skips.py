@@ -50,3 +50,28 @@ def test_skips(tmp_path, ci, closing):
     assert closing in output.splitlines()[-1], output
     assert "no-such-program is not installed" in output
     assert "(THINGWARD_TEST_DATA)" in output
+
+
+def test_what_shares_the_machine_runs_on_one_worker(tmp_path):
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    body = "import os, pytest\n@pytest.mark.servers\n@pytest.mark.parametrize('n', range(4))\ndef test_a(n): print('pid', os.getpid())\n"
+    for name in ("test_one.py", "test_two.py"):
+        (tmp_path / "tests" / name).write_text(body)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-rP",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        "tests",
+    ]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "8 passed" in output, output
+    assert len({line for line in output.splitlines() if line.startswith("pid ")}) == 1, output
