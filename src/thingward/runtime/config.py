@@ -107,8 +107,12 @@ class EnforceSettings(_Section, frozen=True, kw_only=True):
     dnsmasq_snippet: Annotated[
         str, Meta(description="File that dnsmasq includes; names are enforced through it. Empty: in the data folder.")
     ] = ""
-    dnsmasq_pid_file: Annotated[
-        str, Meta(description="Process id file of the dnsmasq to restart after a change; empty: nobody is signalled.")
+    dnsmasq_restart: Annotated[
+        str,
+        Meta(
+            description="Command that makes dnsmasq read the snippet, for example `systemctl restart dnsmasq` "
+            "(a signal does not); empty: whoever runs dnsmasq watches the file."
+        ),
     ] = ""
     never_block: Annotated[
         tuple[str, ...], Meta(description="Hardware addresses, addresses or prefixes that nothing may ever block.")

@@ -11,7 +11,10 @@ import msgspec
 from thingward.model.errors import Unavailable
 from thingward.wire.nft.tokens import FAMILIES, TABLE, Family
 
-_LEARNT = re.compile(r"(\n\tset n[46]_[0-9a-f]{16} \{\n(?:\t\t[^\n]*\n)*?)\t\telements = \{[^}]*\}\n", re.ASCII)
+_CHANGING = re.compile(
+    r"(\n\tset (?:n[46]_[0-9a-f]{16}|quarantine_[a-z]+[46]?) \{\n(?:\t\t[^\n]*\n)*?)\t\telements = \{[^}]*\}\n",
+    re.ASCII,
+)
 
 
 class Holdings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +85,8 @@ def parse_elements(text: str) -> dict[str, float]:
 
 
 def digest_rules(listing: str) -> str:
-    """Digest a stateless listing of our tables; addresses that the resolver learnt for names are left out."""
-    text = _LEARNT.sub(r"\1", listing)
+    """Digest a stateless listing of our tables, without what comes and goes: quarantined and learnt addresses."""
+    text = _CHANGING.sub(r"\1", listing)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from thingward.model.profile import Acl, PeerKind
+from thingward.model.terms import BROADCAST, TCP, UDP
 from thingward.wire.nft.tokens import (
     Family,
     Network,
@@ -32,6 +33,7 @@ _NOT_OPENING = "tcp flags & (syn | ack) != syn"
 _ROLE_PORTS = {"dns": 53, "ntp": 123}
 _MDNS = ("224.0.0.251", "ff02::fb", 5353)
 _SSDP = ("239.255.255.250", "{ ff02::c, ff05::c }", 1900)
+_LINK_TYPES = "0-1535, 0x888e, 0x88c7, 0x88cc, 0x890d, 0x9000"
 _IP_TYPES = {0x0800: "ipv4", 0x86DD: "ipv6"}
 
 
@@ -60,7 +62,10 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to match the other side: `left` and `right` around the letter of the side; `learn` a set to refresh."""
+    """A way to match the other side: `left` and `right` around the letter of the side, or `left` alone.
+
+    `learn` is a set to refresh.
+    """
 
     left: str = ""
     right: str = ""
@@ -68,14 +73,15 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
     def match(self, side: Side) -> str:
         """Write the match for the peer as destination (`d`) or source (`s`)."""
-        return f"{self.left} {side}addr {self.right}".replace("%s", side) if self.left else ""
+        return f"{self.left} {side}addr {self.right}".replace("%s", side) if self.right else self.left
 
     def refresh(self) -> str:
         """Write the statement that keeps a name's address alive while it is used."""
         return f"update @{self.learn} {{ {self.left} daddr }}" if self.learn else ""
 
 
-ANYONE = Peer()
+#: The limited broadcast stands for the site's own broadcast addresses too.
+EVERYBODY = Peer(left="meta pkttype broadcast")
 
 
 def rules_for(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:
@@ -94,38 +100,52 @@ def rules_for(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:
     in_rules: list[str] = []
     for peer in _peers(acl, scope):
         if acl.direction == "out":
-            out_rules.append(_join(_began(scope, service), peer.match("d"), service, peer.refresh(), "return"))
-            in_rules.append(_join(_answered(scope, acl), peer.match("s"), answer, "return"))
+            out_rules.append(_join(_began(scope, acl), peer.match("d"), service, peer.refresh(), "return"))
+            if acl.peer is not PeerKind.GROUP:  # nobody answers as a group
+                in_rules.append(_join(_answered(scope, acl), peer.match("s"), answer, "return"))
         else:
-            in_rules.append(_join(_began(scope, service), peer.match("s"), service, "return"))
+            in_rules.append(_join(_began(scope, acl), peer.match("s"), service, "return"))
             out_rules.append(_join(_answered(scope, acl), peer.match("d"), answer, "return"))
     return out_rules, in_rules
 
 
-def basic_rules(scope: Scope) -> list[str]:
-    """Give what no IP network can do without, for both chains: ARP, neighbour discovery, error messages of ICMP."""
+def basic_rules(scope: Scope) -> tuple[list[str], list[str]]:
+    """Give what no IP network can do without, for `out` and `in`: ARP, neighbour discovery, ICMP's error messages."""
     related = "ct state related " if scope.tracked else ""
     errors = "destination-unreachable, time-exceeded, parameter-problem"
-    rules = [
-        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } return",
+    shared = [
         f"{related}icmp type {{ {errors} }} return",
         f"{related}icmpv6 type {{ packet-too-big, {errors} }} return",
     ]
-    return ["ether type arp return", *rules] if scope.family == "bridge" else rules
+    if scope.family == "bridge":
+        shared.append("ether type arp return")
+    told = "mld-listener-report, mld-listener-done, mld2-listener-report"
+    asked = "nd-neighbor-solicit, nd-neighbor-advert"
+    return (
+        [f"icmpv6 type {{ {asked}, nd-router-solicit, {told} }} return", *shared],
+        [f"icmpv6 type {{ {asked}, nd-router-advert, nd-redirect, mld-listener-query }} return", *shared],
+    )
 
 
 def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _began(scope: Scope, service: str) -> str:
-    return "ct direction original" if scope.tracked and not service.startswith("ether type") else ""
+def _is_tracked(scope: Scope, acl: Acl) -> bool:
+    # Frames that are not IP have no connections. Answers over UDP to a question put to a group, and games of two
+    # devices that both call first, are no answers to connection tracking: on site the ports alone decide.
+    near = acl.proto == UDP and acl.peer in (PeerKind.DEVICE, PeerKind.LOCAL, PeerKind.SAME_MAKER, PeerKind.GROUP)
+    return scope.tracked and not acl.ethertype and not near
+
+
+def _began(scope: Scope, acl: Acl) -> str:
+    return "ct direction original" if _is_tracked(scope, acl) else ""
 
 
 def _answered(scope: Scope, acl: Acl) -> str:
-    if scope.tracked and not acl.ethertype:
+    if _is_tracked(scope, acl):
         return "ct direction reply"
-    return _NOT_OPENING if acl.proto == 6 else ""
+    return _NOT_OPENING if acl.proto == TCP else ""
 
 
 def _service(acl: Acl, scope: Scope, side: Side) -> str:
@@ -169,7 +189,10 @@ def _peers(acl: Acl, scope: Scope) -> Iterator[Peer]:
         yield Peer(left="ip", right=f"@{scope.local4}")
         yield Peer(left="ip6", right=f"@{scope.local6}")
     elif acl.peer in (PeerKind.ADDRESS, PeerKind.GROUP):
-        yield from _listed(acl, (acl.value,), scope)
+        if acl.value == BROADCAST:
+            yield EVERYBODY
+        else:
+            yield from _listed(acl, (acl.value,), scope)
     elif acl.peer in (PeerKind.ROLE, PeerKind.CONTROLLER):
         yield from _listed(acl, [text for text in scope.roles.get(acl.value, ()) if canonical_network(text)], scope)
     else:
@@ -230,14 +253,17 @@ def _one_of(texts: Sequence[str]) -> str:
 
 def _fixed_role(acl: Acl, scope: Scope) -> tuple[list[str], list[str]] | None:
     if acl.value in ("arp", "nd"):
-        return [], []
+        return [], []  # among the basic rules
+    if acl.value == "link":
+        rules = [f"ether type {{ {_LINK_TYPES} }} return"] if scope.family == "bridge" else []
+        return rules, rules
     if acl.value == "dhcp":
         return (
             ["udp sport 68 udp dport 67 return", "udp sport 546 udp dport 547 return"],
             ["udp sport 67 udp dport 68 return", "udp sport 547 udp dport 546 return"],
         )
     if acl.value == "igmp":
-        return ["ip protocol igmp return"], []
+        return ["ip protocol igmp return"], ["ip protocol igmp return"]
     if acl.value == "icmp":
         return _echo(acl, scope)
     if acl.value in ("mdns", "ssdp"):
@@ -246,11 +272,18 @@ def _fixed_role(acl: Acl, scope: Scope) -> tuple[list[str], list[str]] | None:
 
 
 def _echo(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:
-    asks = [_join(_began(scope, ""), f"{kind} type echo-request return") for kind in ("icmp", "icmpv6")]
-    tells = [
-        _join("ct direction reply" if scope.tracked else "", f"{kind} type echo-reply return")
-        for kind in ("icmp", "icmpv6")
-    ]
+    """Let it ask, or answer, an echo within the site."""
+    sides: tuple[Side, Side] = ("d", "s") if acl.direction == "out" else ("s", "d")
+    asks, tells = (
+        [
+            _join(direction if scope.tracked else "", f"{left} {side}addr @{local}", f"{kind} type {message} return")
+            for left, local, kind in (("ip", scope.local4, "icmp"), ("ip6", scope.local6, "icmpv6"))
+        ]
+        for side, direction, message in (
+            (sides[0], "ct direction original", "echo-request"),
+            (sides[1], "ct direction reply", "echo-reply"),
+        )
+    )
     return (asks, tells) if acl.direction == "out" else (tells, asks)
 
 

@@ -1,0 +1,1 @@
+"""Enforcers: nftables of this host, its twin in memory, and the client of the warden process."""
