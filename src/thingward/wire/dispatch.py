@@ -31,6 +31,7 @@ from thingward.wire.tls import TlsDecoder, is_client_hello, is_server_hello
 UDP = 17
 TCP = 6
 LLDP_ETHERTYPE = 0x88CC
+SHORTEST_START = 8
 
 DatagramDecoder = Callable[[bytes], Message | Malformed]
 
@@ -116,6 +117,8 @@ def stream_decoder(
         return None
     greeting = None if from_initiator else _greeter(first, dport)
     by_port = greeting or _STREAMS_BY_PORT.get(dport)
+    if by_port is None and len(first) < SHORTEST_START:
+        by_port = _SHORT_STARTS_BY_PORT.get(dport)
     return by_port() if by_port is not None else None
 
 
@@ -152,20 +155,26 @@ _STREAMS_BY_CONTENT: tuple[tuple[Callable[[bytes], bool], Callable[[], StreamDec
     (_is_ssh, SshDecoder),
     (_is_telnet, TelnetDecoder),
 )
+# Protocols whose start says little: here the port decides.
 _STREAMS_BY_PORT: dict[int, Callable[[], StreamDecoder]] = {
     21: FtpDecoder,
-    22: SshDecoder,
     23: TelnetDecoder,
     25: SmtpDecoder,
     53: DnsStreamDecoder,
-    80: HttpDecoder,
     110: PopDecoder,
     143: ImapDecoder,
-    443: TlsDecoder,
-    554: RtspDecoder,
     587: SmtpDecoder,
     1883: MqttDecoder,
     2323: TelnetDecoder,
+}
+# Protocols whose start says all, once there are enough bytes of it.
+_SHORT_STARTS_BY_PORT: dict[int, Callable[[], StreamDecoder]] = {
+    22: SshDecoder,
+    80: HttpDecoder,
+    443: TlsDecoder,
+    554: RtspDecoder,
+    8080: HttpDecoder,
+    8443: TlsDecoder,
     8883: TlsDecoder,
 }
 

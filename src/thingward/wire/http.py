@@ -11,7 +11,7 @@ from thingward.model.record import Malformed
 from thingward.wire.forms import find_form_login, hide_secrets
 from thingward.wire.head import MAX_HEAD_BYTES, basic_credential, head_end, outcome_of, parse_head, split_status
 from thingward.wire.message import Credential, Message, StreamDecoder, Unreadable, clean_text, malformed
-from thingward.wire.tls import TlsDecoder
+from thingward.wire.tls import TlsDecoder, is_client_hello
 
 MAX_STREAM_BYTES = 131072
 MAX_EXCHANGES = 32
@@ -66,6 +66,7 @@ class HttpDecoder:
         self._waiting: deque[tuple[HttpExchange, Credential | None]] = deque()
         self._form: tuple[HttpExchange, int, bytes] | None = None
         self._count = 0
+        self._tunnel = False
         self._inner: StreamDecoder | None = None
 
     @property
@@ -73,18 +74,24 @@ class HttpDecoder:
         """Enough was seen, or both directions cannot be followed any more."""
         if self._inner is not None:
             return self._inner.done
+        if self._tunnel:
+            return False
         return self._count >= MAX_EXCHANGES or (self._sides[True].over and self._sides[False].over)
 
     def feed(self, from_initiator: bool, data: bytes) -> list[Message | Malformed]:
         """Take the next bytes of one direction."""
         if self._inner is not None:
             return self._inner.feed(from_initiator, data)
+        if self._tunnel:
+            self._tunnel = False
+            self._inner = TlsDecoder() if is_client_hello(data) else None
+            return [] if self._inner is None else self._inner.feed(from_initiator, data)
         side = self._sides[from_initiator]
         if side.over or self._count >= MAX_EXCHANGES:
             return []
         if self._client is None:
             self._client = from_initiator != data.startswith(self._version)
-        if not self._admit(side, data):
+        if not self._admit(side, data, from_initiator == self._client):
             return []
         found: list[Message | Malformed] = []
         try:
@@ -95,21 +102,28 @@ class HttpDecoder:
             side.buffer.clear()
         return found
 
-    def _admit(self, side: _Side, data: bytes) -> bool:
-        """Pass over what remains of a body, buffer the rest; false if nothing is left to look at."""
+    def _admit(self, side: _Side, data: bytes, is_client: bool) -> bool:
+        """Pass over what remains of a body, buffer the rest; false if nothing is left to look at.
+
+        After a body of unknown length the next head is found where a segment begins like one.
+        """
         side.seen += len(data)
+        if side.seen > MAX_STREAM_BYTES:
+            side.over = True
         if side.skip == _UNKNOWN:
-            if not self._waiting or not data.startswith(self._version):
+            begins = self._is_request(data) if is_client else data.startswith(self._version) and bool(self._waiting)
+            if not begins:
                 return False
             side.skip = 0
         if side.skip:
             passed = min(side.skip, len(data))
             side.skip -= passed
             data = data[passed:]
-        if side.seen > MAX_STREAM_BYTES:
-            side.over = True
-        side.buffer += data[:MAX_HEAD_BYTES]
+        side.buffer += data
         return bool(side.buffer)
+
+    def _is_request(self, data: bytes) -> bool:
+        return data[:16].split(b" ", 1)[0] in self._methods
 
     def _advance(self, side: _Side, is_client: bool, found: list[Message | Malformed]) -> None:
         for _ in range(MAX_EXCHANGES):
@@ -119,13 +133,17 @@ class HttpDecoder:
             if end < 0:
                 if len(side.buffer) >= MAX_HEAD_BYTES:
                     raise Unreadable("head too long", 0)
-                if is_client and len(side.buffer) >= 16:
-                    self._check_start(side.buffer)
+                if (
+                    is_client
+                    and len(side.buffer) >= 16
+                    and not self._is_request(bytes(side.buffer[:18]).lstrip(b"\r\n"))
+                ):
+                    raise Unreadable("not a request", 0)
                 return
             head = bytes(side.buffer[:end])
+            length = self._request(head) if is_client else self._answer(head, found)
             del side.buffer[:end]
             self._count += 1
-            length = self._request(head) if is_client else self._answer(head, found)
             if length == _UNKNOWN:
                 side.skip = _UNKNOWN
                 side.buffer.clear()
@@ -136,10 +154,6 @@ class HttpDecoder:
                 side.skip = length - passed
             if not side.buffer:
                 return
-
-    def _check_start(self, buffer: bytearray) -> None:
-        if bytes(buffer[:16]).lstrip(b"\r\n").split(b" ", 1)[0][:12] not in self._methods:
-            raise Unreadable("not a request", 0)
 
     def _request(self, head: bytes) -> int:
         """Note a request; gives the length of its body, which stays in place if it may be a log-in form."""
@@ -165,7 +179,7 @@ class HttpDecoder:
             self._form = (exchange, length, kind)
             return length
         self._wait(exchange, credential)
-        return max(length, 0)
+        return length
 
     def _read_form(self, side: _Side) -> bool:
         """Look for a log-in in a form's body once all of it is there."""
@@ -204,10 +218,8 @@ class HttpDecoder:
 
     def _leave(self, exchange: HttpExchange) -> None:
         """Stop following: another protocol begins; after CONNECT that is usually TLS."""
-        if exchange.method == "CONNECT":
-            self._inner = TlsDecoder()
-        else:
-            self._count = MAX_EXCHANGES
+        self._tunnel = exchange.method == "CONNECT"
+        self._count = MAX_EXCHANGES
 
     def _settled(
         self, exchange: HttpExchange, credential: Credential | None, status: int, headers: dict[bytes, bytes]

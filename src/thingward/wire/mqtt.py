@@ -185,10 +185,12 @@ class MqttDecoder:
         return found
 
     def _give_up(self, side: _Side, reason: str, offset: int) -> list[Message | Malformed]:
-        side.over = True
+        """End both directions: a broker closes the connection at a packet like this."""
         problem = malformed("mqtt", reason, bytes(side.buffer[:256]), offset)
-        side.buffer.clear()
-        return [problem]
+        for either in self._sides.values():
+            either.over = True
+            either.buffer.clear()
+        return [*self._settle(-1), problem]
 
     def _next_packet(self, side: _Side, from_initiator: bool, found: list[Message | Malformed]) -> bool:
         """Read one packet, or as much of its start as is needed; false if more bytes must come first."""

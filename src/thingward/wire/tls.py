@@ -173,7 +173,7 @@ def read_client_hello(body: bytes, transport: str = "t") -> TlsClientHello:
     return TlsClientHello(
         sni=_server_name(first.get(0, b"")),
         alpn=tuple([clean_text(name, 32) for name in protocols if not (len(name) == 2 and name[0] == name[1])]),
-        version=_VERSIONS.get(version, f"0x{version:04x}"),
+        version=_version_text(version),
         ciphers=ciphers,
         extensions=extensions,
         ja4=compute_ja4(transport, version, ciphers, extensions, alpn, signatures),
@@ -183,6 +183,8 @@ def read_client_hello(body: bytes, transport: str = "t") -> TlsClientHello:
 def read_server_hello(body: bytes) -> TlsServerHello:
     """Read a ServerHello without its handshake header; raises like `read_client_hello`."""
     version = body[0] << 8 | body[1]
+    if version >> 8 == 0x7F:
+        return TlsServerHello(version="1.3", cipher=body[34] << 8 | body[35])
     if version not in _JA4_VERSIONS:
         raise Unreadable("unknown version", 0)
     _session, offset = _counted(body, 34, 1)
@@ -192,12 +194,32 @@ def read_server_hello(body: bytes) -> TlsServerHello:
         for code, value in _read_extensions(_counted(body, offset, 2)[0]):
             if code == 43 and len(value) == 2:
                 version = value[0] << 8 | value[1]
-    return TlsServerHello(version=_VERSIONS.get(version, f"0x{version:04x}"), cipher=cipher)
+    return TlsServerHello(version=_version_text(version), cipher=cipher)
 
 
 def is_client_hello(data: bytes) -> bool:
-    """Tell by a record header (handshake, version 3.x) and a handshake type."""
-    return len(data) >= 6 and data[0] == 22 and data[1] == 3 and data[2] <= 4 and data[5] == 1
+    """Tell by a record header (handshake, version 3.x) and a handshake type, or by the form of SSL 2."""
+    return (len(data) >= 6 and data[0] == 22 and data[1] == 3 and data[2] <= 4 and data[5] == 1) or is_old_hello(data)
+
+
+def is_old_hello(data: bytes) -> bool:
+    """Tell a hello in the form of SSL 2 that offers SSL 3 or TLS (RFC 5246, E.2): old devices send it."""
+    return len(data) >= 11 and data[0] & 0x80 != 0 and data[2:4] == b"\x01\x03" and data[4] <= 3
+
+
+def read_old_hello(record: bytes) -> TlsClientHello:
+    """Read a hello in the form of SSL 2: it has neither names nor extensions, and no JA4 is defined for it."""
+    version = record[3] << 8 | record[4]
+    (length,) = struct.unpack_from("!H", record, 5)
+    specs = record[11 : 11 + length]
+    triples = [specs[at : at + 3] for at in range(0, len(specs) - 2, 3)]
+    ciphers = tuple([triple[1] << 8 | triple[2] for triple in triples if triple[0] == 0])
+    return TlsClientHello(version=_version_text(version), ciphers=ciphers)
+
+
+def _version_text(version: int) -> str:
+    """Name a version; drafts of TLS 1.3 (0x7f..) count as it."""
+    return _VERSIONS.get(version) or ("1.3" if version >> 8 == 0x7F else f"0x{version:04x}")
 
 
 def is_server_hello(data: bytes) -> bool:
@@ -278,6 +300,9 @@ class TlsDecoder:
     def _read(self, side: _Side, from_initiator: bool, data: bytes) -> list[Message | Malformed]:
         found: list[Message | Malformed] = []
         try:
+            if not side.records and is_old_hello(data):
+                side.over = True
+                return [msgspec.structs.replace(read_old_hello(data), from_initiator=from_initiator)]
             side.feed(data)
             while (message := side.next_message()) is not None:
                 found += self._handshake(side, message[0], message[1], from_initiator)
