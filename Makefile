@@ -31,7 +31,7 @@ check: setup-dev ## Format, lint, types, import contracts, fast tests: under a m
 	@$(MAKE) --no-print-directory -k -j2 --output-sync=target check-static check-quick
 test: setup-dev ## Everything: the static checks, then every test
 	@static=0; $(MAKE) --no-print-directory -k -j2 --output-sync=target check-static || static=1; \
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS) || exit; \
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS) || exit; \
 	[ $$static = 0 ] || { echo "the tests passed, the static checks (above) did not" >&2; exit 1; }
 
 .PHONY: check-static check-ruff check-types check-imports check-quick format

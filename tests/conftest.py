@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
@@ -61,17 +63,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default=None, help="folder for the browser tests' screenshots")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, and keep tests that share the machine on one worker."""
+    """Skip what this machine cannot run."""
     for item in items:
         for marker in ("root", "browser", "data"):
             reason = missing_for(marker) if item.get_closest_marker(marker) else None
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
-        if not item.get_closest_marker("xdist_group"):
-            alone = any(item.get_closest_marker(marker) for marker in ALONE)
-            item.add_marker(pytest.mark.xdist_group("machine" if alone else str(item.path)))
+
+
+@cache
+def shares_the_machine(path: Path) -> bool:
+    """Tell whether a test file needs addresses, namespaces or ports that another such file may want too."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return any(f"mark.{marker}" in text for marker in ALONE)
+
+
+class FileScheduling(LoadScopeScheduling):
+    """A file's tests run on one worker, and all files that share the machine on the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.partition("::")[0]
+        return "machine" if shares_the_machine(self.config.rootpath / name) else name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling | None:
+    """Stand in for `--dist loadfile`."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def skip_reason(longrepr: object) -> str:

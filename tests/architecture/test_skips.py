@@ -69,7 +69,7 @@ def test_what_shares_the_machine_runs_on_one_worker(tmp_path):
         "-n",
         "2",
         "--dist",
-        "loadgroup",
+        "loadfile",
         "tests",
     ]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
