@@ -38,3 +38,10 @@ def doctor(
             if check.mend:
                 console.print(f"        mend:  {escape(check.mend)}")
     return 1 if any(check.verdict == "fail" for check in checks) else 0
+
+
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell.")] = "bash") -> None:
+    """Print the shell's completion script: `thingward completion bash > ~/.local/share/bash-completion/completions/thingward`."""
+    from thingward.apps.cli.app import app
+
+    sys.stdout.write(app.generate_completion(shell=shell))

@@ -1,0 +1,143 @@
+"""`finding`, `case`, `event`, `audit`, `evidence`: what looks wrong, what was done, and the proof of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from thingward.apps.cli.client import DryRun, Output, connect, show, show_one, show_result
+
+finding = App(name="finding")
+case = App(name="case")
+event = App(name="event")
+audit = App(name="audit")
+evidence = App(name="evidence")
+
+Most = Annotated[int, Parameter(name="--most", help="How many at most.")]
+
+
+@finding.command(name="list")
+def list_findings(
+    *,
+    device: str = "",
+    rule: Annotated[str, Parameter(help="Only this rule.")] = "",
+    alerts: Annotated[bool, Parameter(help="Only those worth a person's look.")] = False,
+    most: Most = 100,
+    output: Output = "table",
+) -> None:
+    """List findings, newest first."""
+    columns = {
+        "severity": "severity:severity",
+        "what": "title",
+        "device": "device",
+        "why": "reason",
+        "times": "count",
+        "last (UTC)": "time:last",
+    }
+    params = {"device": device, "rule": rule, "is_alert": "true" if alerts else ""}
+    show(output, list(connect().pages("/findings", params=params, most=most)), columns)
+
+
+@finding.command(name="show")
+def show_finding(uid: str, *, output: Output = "json") -> None:
+    """Show one finding."""
+    show_one(output, connect().call("GET", f"/findings/{uid}"))
+
+
+@case.command(name="list")
+def list_cases(
+    *, state: Literal["", "open", "contained", "closed"] = "", device: str = "", output: Output = "table"
+) -> None:
+    """List cases."""
+    columns = {
+        "uid": "uid",
+        "severity": "severity:severity",
+        "state": "state",
+        "title": "title",
+        "device": "device",
+        "opened (UTC)": "time:opened",
+    }
+    show(output, list(connect().pages("/cases", params={"state": state, "device": device})), columns)
+
+
+@case.command(name="show")
+def show_case(uid: str, *, output: Output = "json") -> None:
+    """Show one case with its timeline."""
+    show_one(output, connect().call("GET", f"/cases/{uid}"))
+
+
+@case.command(name="note")
+def note_case(uid: str, text: str, *, dry_run: DryRun = False, output: Output = "table") -> None:
+    """Add a line to a case's timeline."""
+    show_result(output, connect().call("POST", f"/cases/{uid}/notes", body={"note": text}, dry_run=dry_run))
+
+
+@case.command(name="close")
+def close_case(
+    uid: str,
+    *,
+    resolution: Annotated[str, Parameter(help="What it was.")],
+    dry_run: DryRun = False,
+    output: Output = "table",
+) -> None:
+    """Close a case."""
+    body = {"state": "closed", "resolution": resolution}
+    show_result(output, connect().call("PATCH", f"/cases/{uid}", body=body, dry_run=dry_run))
+
+
+@case.command(name="reopen")
+def reopen_case(uid: str, *, dry_run: DryRun = False, output: Output = "table") -> None:
+    """Open a closed case again."""
+    show_result(output, connect().call("PATCH", f"/cases/{uid}", body={"state": "open"}, dry_run=dry_run))
+
+
+@event.command(name="list")
+def list_events(
+    *,
+    device: str = "",
+    kind: Annotated[str, Parameter(help="Kind of event: flow, dns, credential ...")] = "",
+    search: str = "",
+    most: Most = 100,
+    output: Output = "table",
+) -> None:
+    """List events, newest first."""
+    columns = {"time (UTC)": "time:time", "kind": "data.type", "from": "src.ip", "to": "dst.ip", "what": "message"}
+    show(
+        output,
+        list(connect().pages("/events", params={"device": device, "kind": kind, "search": search}, most=most)),
+        columns,
+    )
+
+
+@audit.command(name="list")
+def list_audit(*, most: Most = 100, output: Output = "table") -> None:
+    """List what people and programs did."""
+    columns = {
+        "time (UTC)": "time:time",
+        "who": "principal",
+        "did": "action",
+        "on": "target",
+        "result": "result",
+        "detail": "detail",
+    }
+    show(output, list(connect().pages("/audit", most=most)), columns)
+
+
+@evidence.command(name="export")
+def export_evidence(
+    scope: Annotated[Literal["case", "device", "tenant"], Parameter(help="What to prove.")],
+    target: Annotated[str, Parameter(help="Uid of the case or device; not needed for everything.")] = "",
+    *,
+    to: Annotated[Path | None, Parameter(help="File to write; its own name in this folder if not given.")] = None,
+    dry_run: DryRun = False,
+    output: Output = "table",
+) -> None:
+    """Make a signed evidence bundle and download it; verify it with the script inside, offline."""
+    client = connect()
+    result = client.call("POST", "/evidence-bundles", body={"scope": scope, "target": target}, dry_run=dry_run)
+    show_result(output, result)
+    for record in result.get("records") or ():
+        path = to or Path(record["name"])
+        path.write_bytes(client.raw("GET", f"/evidence-bundles/{record['name']}"))
