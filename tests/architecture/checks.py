@@ -9,6 +9,7 @@ import ast
 import re
 import statistics
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,8 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "exposure": PURE,
     "assurance": PURE | {"cryptography"},
 }
+# Where a package is imported by another name than it is installed by.
+INSTALLED_AS = {"markdown_it": "markdown-it-py", "sigma": "pysigma"}
 # Packages that are one engine.
 FAMILIES = {"alembic": "sqlalchemy", "uvloop": "asyncio"}
 NO_ENGINE = frozenset({"thingward", "msgspec", "numpy", "structlog"})
@@ -138,6 +141,22 @@ def engines(package: Path) -> list[str]:
         if len(found) > 1:
             faults.append(f"{path.relative_to(package)}: one engine each, not {', '.join(sorted(found))}")
     return faults
+
+
+def undeclared(package: Path) -> list[str]:
+    """Packages that the code imports and pyproject.toml, two folders up, does not list."""
+    project = tomllib.loads((package.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    listed = [*project["dependencies"], *(entry for extra in extras for entry in extra)]
+    known = {re.split(r"[^a-z0-9_.-]", entry.lower(), maxsplit=1)[0].replace("_", "-") for entry in listed}
+    return [
+        f"{path.relative_to(package)}:{line}: {root} is not in pyproject.toml"
+        for path in modules(package)
+        for line, root in sorted({(line, name.partition(".")[0]) for line, name in imported(parse(path))})
+        if root not in sys.stdlib_module_names
+        and root != "thingward"
+        and INSTALLED_AS.get(root, root.replace("_", "-")) not in known
+    ]
 
 
 def numba_outside_kernels(package: Path) -> list[str]:

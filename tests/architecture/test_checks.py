@@ -12,10 +12,16 @@ import pytest
 from tests.architecture import checks
 from tests.architecture.checks import PACKAGE, ROOT
 
+PROJECT = """
+[project]
+dependencies = ["msgspec>=1", "numpy", "numba", "alembic", "sqlalchemy", "structlog", "duckdb", "httpx", "markdown-it-py>=4"]
+"""
+
 
 def package(tmp_path: Path, files: dict[str, str]) -> Path:
     """A made-up package with these files."""
-    root = tmp_path / "thingward"
+    root = tmp_path / "src" / "thingward"
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +35,7 @@ BAD = [
     (checks.third_party, "model/a.py", "import numpy"),
     (checks.third_party, "wire/a.py", "from scapy.all import IP"),
     (checks.third_party, "response/a.py", "def f():\n    import httpx"),
+    (checks.undeclared, "adapters/a.py", "def f():\n    from requests.sessions import Session"),
     (checks.engines, "adapters/event_store/two.py", "import duckdb\nimport httpx"),
     (checks.runtime_share, "runtime/a.py", "x = 1\n" * 20_000),
     (checks.numba_outside_kernels, "sensing/flows.py", "from numba import njit"),
@@ -61,6 +68,7 @@ GOOD = {
     "policy/decide.py": "import datetime, json, re\nx = datetime.datetime.fromtimestamp(0)",
     "ports/a.py": "class Store(Protocol[T]):\n    def get(self, tenant: str) -> str: ...\n    def close(self) -> None: ...",
     "runtime/flow.py": "import asyncio, structlog, time",
+    "apps/a.py": "import markdown_it.token",
 }
 
 
@@ -107,7 +115,7 @@ def lint_imports(root: Path, contract: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo", "--contract", contract],
         cwd=root,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(root / "src"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
@@ -117,12 +125,12 @@ def lint_imports(root: Path, contract: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """An empty house: every room with nothing in it, under the project's own contracts."""
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     rooms = {f"{path.name}/__init__.py": "" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     rooms |= {"__init__.py": "", "_version.py": "", "apps/core/__init__.py": "", "policy/service.py": ""}
     rooms |= {"runtime/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import thingward.runtime.a\n"}
     rooms |= {"runtime/a.py": "", "policy/service.py": "import thingward.ports"}
     package(tmp_path, rooms)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
@@ -134,7 +142,8 @@ def test_contract_is_kept(house, contract):
 
 @pytest.mark.parametrize(("contract", "name", "text"), BREACHES)
 def test_contract_is_broken(house, contract, name, text):
-    package(house, {name: text})
+    (house / "src" / "thingward" / name).parent.mkdir(exist_ok=True)
+    (house / "src" / "thingward" / name).write_text(text)
     done = lint_imports(house, contract)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BROKEN" in done.stdout or "not listed" in done.stdout, done.stdout

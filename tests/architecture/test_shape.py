@@ -24,6 +24,7 @@ def listed(faults: list[str]) -> str:
     [
         checks.third_party,
         checks.engines,
+        checks.undeclared,
         checks.numba_outside_kernels,
         checks.impure,
         checks.budgets,
