@@ -113,16 +113,15 @@ class BoundedEnforcer:
         self._trouble = ""
         self._lock = asyncio.Lock()
 
-    async def start(self) -> str:
-        """Take up what was held before (fail static); gives a plain line about what could not be."""
+    async def recall(self) -> None:
+        """Read what was held before, and touch nothing."""
         async with self._lock:
-            kept, self._trouble = self._load()
-            self._states = dict(kept.states)
-            self._off_since = kept.off_since
-            self._guard.recent = kept.recent
-            self._guard.own = self._rules.own()
-            now = self._clock.now()
-            self._blocks = {(block.tenant, block.device): block for block in kept.blocks if block.expires > now}
+            self._recall()
+
+    async def start(self) -> str:
+        """Put in force again what was held before (fail static); gives a plain line about what could not be."""
+        async with self._lock:
+            self._recall()
             why = self._unusable()
             if why:
                 return why
@@ -279,6 +278,7 @@ class BoundedEnforcer:
         """Make the engine hold all tenants' states; gives a line for every device that is left out."""
         left_out = []
         states = {}
+        self._guard.own = self._rules.own()
         for tenant, state in self._states.items():
             entries = []
             for entry in state.entries:
@@ -359,6 +359,16 @@ class BoundedEnforcer:
 
     async def _resolve(self, names: Sequence[NameBinding]) -> str:
         return await self._tell_resolver(names) if self._tell_resolver else ""
+
+    def _recall(self) -> None:
+        kept, self._trouble = self._load()
+        now = self._clock.now()
+        self._states = dict(kept.states)
+        self._off_since = kept.off_since
+        self._guard.recent = kept.recent
+        self._blocks = {
+            (block.tenant, block.device or block.action): block for block in kept.blocks if block.expires > now
+        }
 
     def _load(self) -> tuple[Kept, str]:
         if self._keeper is None:
