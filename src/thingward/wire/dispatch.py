@@ -7,7 +7,7 @@ from collections.abc import Callable
 from thingward.model.record import Malformed
 from thingward.wire.coap import decode_coap
 from thingward.wire.dhcp import MAGIC, decode_dhcp, decode_dhcp6
-from thingward.wire.dns import DnsStreamDecoder, decode_dns, decode_llmnr, decode_mdns
+from thingward.wire.dns import DnsStreamDecoder, decode_dns, decode_llmnr, decode_mdns, is_dns
 from thingward.wire.ftp import FtpDecoder
 from thingward.wire.http import HttpDecoder, is_http_request
 from thingward.wire.lldp import decode_lldp
@@ -58,6 +58,8 @@ _SSDP_STARTS = (b"NOTIFY * HTTP/", b"M-SEARCH * HTTP/", b"HTTP/1.1 200")
 
 def _by_content(payload: bytes) -> DatagramDecoder | None:
     """Name the decoder that the first bytes give away, on whatever port."""
+    if is_dns(payload):
+        return decode_dns
     first = payload[0]
     if first & 0x80:
         return decode_quic if is_quic(payload) else None

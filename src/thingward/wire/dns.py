@@ -325,6 +325,14 @@ class DnsStreamDecoder:
         return []
 
 
+def is_dns(data: bytes) -> bool:
+    """Tell a DNS datagram on a foreign port: one question, a plain header, and all of it must read well."""
+    if len(data) < 17 or data[4:6] != b"\0\1" or data[2] & 0x78 or data[3] & 0x40 or data[6] or data[8] or data[10]:
+        return False
+    message = decode_dns(data)
+    return isinstance(message, DnsMessage) and message.problem is None and "\ufffd" not in message.questions[0].name
+
+
 def is_dns_stream(data: bytes) -> bool:
     """Tell by a length that is plausible and a header with few questions and a known operation."""
     if len(data) < 14:

@@ -26,9 +26,16 @@ class FtpDecoder(LoginDecoder):
         if code == b"220":
             self._greet(line[4:])
         elif code == b"230":
-            self._settle("success")
+            self._verdict("success")
             self._over = True
         elif code in (b"530", b"430", b"332", b"421"):
-            self._settle("failure")
+            self._verdict("failure")
         elif code == b"234":
-            self._over = True
+            self._encrypt()
+
+    def _verdict(self, outcome: str) -> None:
+        """Settle an attempt; a server may also decide on the user's name alone."""
+        if self._pending is None and self._user:
+            self._offer(self._user, None)
+        self._settle(outcome)
+        self._user = ""

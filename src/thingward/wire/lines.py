@@ -9,7 +9,8 @@ from typing import ClassVar
 import msgspec
 
 from thingward.model.record import Malformed, Secret
-from thingward.wire.message import Credential, Message, clean_text
+from thingward.wire.message import Credential, Message, StreamDecoder, clean_text
+from thingward.wire.tls import TlsDecoder
 
 MAX_LINE_BYTES = 2048
 MAX_SEEN_BYTES = 65536
@@ -65,7 +66,7 @@ class LoginDecoder:
     """Base of the four machines: a pending credential is settled by the server's next verdict.
 
     Subclasses read lines in `_client_line` and `_server_line`, call `_offer` when a password was sent and `_settle`
-    when the server answered it, and set `_over` once nothing more can be learnt.
+    when the server answered it, set `_over` once nothing more can be learnt, and call `_encrypt` where TLS begins.
     """
 
     protocol: ClassVar[str] = ""
@@ -78,14 +79,17 @@ class LoginDecoder:
         self._logins = 0
         self._over = False
         self._greeted = False
+        self._inner: StreamDecoder | None = None
 
     @property
     def done(self) -> bool:
-        """Logged in, encrypted from here on, or a bound was reached."""
-        return self._over
+        """Logged in, encrypted from here on and the hellos seen, or a bound was reached."""
+        return self._over if self._inner is None else self._inner.done
 
     def feed(self, from_initiator: bool, data: bytes) -> list[Message | Malformed]:
         """Take the next bytes of one direction; the initiator is the client."""
+        if self._inner is not None:
+            return self._inner.feed(from_initiator, data)
         if self._over:
             return []
         buffer = self._lines[from_initiator]
@@ -105,7 +109,11 @@ class LoginDecoder:
         """Give a credential that was never answered."""
         self._settle("unknown")
         found, self._found = self._found, []
-        return found
+        return found + (self._inner.finish() if self._inner is not None else [])
+
+    def _encrypt(self) -> None:
+        """The server agreed to TLS: from here on only the hellos can be read."""
+        self._inner = TlsDecoder()
 
     def _client_line(self, line: bytes) -> None:
         raise NotImplementedError

@@ -39,7 +39,9 @@ class PopDecoder(LoginDecoder):
 
     def _server_line(self, line: bytes) -> None:
         if line.startswith(b"+OK"):
-            if self._pending is not None or self._encrypting:
+            if self._encrypting:
+                self._encrypt()
+            elif self._pending is not None:
                 self._settle("success")
                 self._over = True
             self._greet(line[4:])
@@ -57,6 +59,7 @@ class ImapDecoder(LoginDecoder):
         super().__init__()
         self._tag = b""
         self._plain = False
+        self._encrypting = False
 
     def _client_line(self, line: bytes) -> None:
         if self._plain:
@@ -78,6 +81,7 @@ class ImapDecoder(LoginDecoder):
                 self._offer_plain(arguments[6:])
         elif verb == b"STARTTLS":
             self._tag = tag
+            self._encrypting = True
 
     def _server_line(self, line: bytes) -> None:
         tag, _, rest = line.partition(b" ")
@@ -86,7 +90,10 @@ class ImapDecoder(LoginDecoder):
         elif tag and tag == self._tag:
             good = rest[:2].upper() == b"OK"
             self._settle("success" if good else "failure")
+            if good and self._encrypting:
+                self._encrypt()
             self._over = good
+            self._encrypting = False
 
 
 class SmtpDecoder(LoginDecoder):
@@ -138,7 +145,7 @@ class SmtpDecoder(LoginDecoder):
     def _server_line(self, line: bytes) -> None:
         code = line[:3]
         if code == b"220" and self._encrypting:
-            self._over = True
+            self._encrypt()
         elif code == b"220":
             self._greet(line[4:])
         elif code == b"235":
