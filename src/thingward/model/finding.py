@@ -32,6 +32,7 @@ class Finding(Record, frozen=True, kw_only=True, tag="finding"):
         key: findings with the same key are the same matter (for suppression and grouping).
         attack: MITRE ATT&CK technique ids.
         is_alert: passed suppression: worth a person's look.
+        suppressed: a person said that it is expected: no alert, and no rule acts on it.
         count, first, last: repeats folded into this one.
         suggested: actions proposed, e.g. `quarantine`.
     """
@@ -51,6 +52,7 @@ class Finding(Record, frozen=True, kw_only=True, tag="finding"):
     artifacts: tuple[FindingArtifact, ...] = ()
     attack: tuple[str, ...] = ()
     is_alert: bool = False
+    suppressed: bool = False
     count: int = 1
     first: float = 0.0
     last: float = 0.0
