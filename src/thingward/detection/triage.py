@@ -120,7 +120,7 @@ class TriageStage:
     def _judge(self, finding: Finding, commands: list[Command]) -> Finding:
         settings = self.settings
         if self._is_suppressed(finding):
-            return finding
+            return msgspec.structs.replace(finding, suppressed=True)
         if finding.severity < settings.min_severity or finding.confidence < settings.min_confidence:
             return finding
         note = self._damp(finding)
