@@ -8,7 +8,7 @@ ONLY ?=
 export VENV
 
 # Checks that need neither root, a browser, other servers nor the shared data.
-QUICK := -m "not slow and not root and not browser and not servers and not data"
+QUICK := -m "not slow and not root and not netns and not browser and not servers and not data"
 
 .PHONY: help
 help: ## List the targets

@@ -23,7 +23,7 @@ IN_CI = os.environ.get("CI") == "true"
 # A skip that begins with this is no lack of a tool: the case does not exist here.
 NOT_APPLICABLE = "not applicable:"
 # Tests with these markers share the machine (addresses, namespaces, ports): one worker runs them.
-ALONE = ("root", "browser", "servers")
+ALONE = ("root", "netns", "browser", "servers")
 
 # CI draws the same examples each time: what it finds is then due to the change. `thorough` looks for the rest.
 settings.register_profile(
@@ -50,7 +50,21 @@ def missing_for(marker: str) -> str | None:
             return "needs root"
         made = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
         return None if made.returncode == 0 else "network namespaces are forbidden here"
+    if marker == "netns":
+        return None if namespace_command() else "network namespaces are forbidden here"
     return None
+
+
+@cache
+def namespace_command() -> tuple[str, ...]:
+    """What runs a program in a network namespace of its own, as root or not; empty if nothing does."""
+    for command in (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net")):
+        try:
+            if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+                return command
+        except OSError:
+            return ()
+    return ()
 
 
 def chromium() -> str | None:
@@ -66,7 +80,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run."""
     for item in items:
-        for marker in ("root", "browser", "data"):
+        for marker in ("root", "netns", "browser", "data"):
             reason = missing_for(marker) if item.get_closest_marker(marker) else None
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
@@ -137,6 +151,12 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no test data at {path} (THINGWARD_TEST_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def in_namespace() -> tuple[str, ...]:
+    """Put this before a command, and it runs in a network namespace of its own. Mark such tests `netns`."""
+    return namespace_command()
 
 
 @pytest.fixture(scope="session")
