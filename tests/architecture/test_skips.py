@@ -23,6 +23,8 @@ def test_data(): pass
 @pytest.mark.xfail(strict=True)
 def test_known_gap(): assert False
 """
+pytestmark = pytest.mark.slow
+
 MODULE = "import pytest\npytest.importorskip('no_such_module')\n"
 
 
