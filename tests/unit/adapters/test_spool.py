@@ -108,10 +108,8 @@ def test_on_a_full_disk_batches_wait_in_memory_and_in_order() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 300), st.booleans()), max_size=80))
 def test_the_spool_holds_its_bound_and_its_order(steps: list[tuple[int, int, bool]]) -> None:
     spool = memory_spool(max_bytes=2000)
-    put = 0
     for priority, size, acknowledge in steps:
         spool.put("c", bytes(size), priority)
-        put += 1
         if acknowledge and (entry := spool.next(spool.acknowledged)):
             spool.acknowledge(entry[0])
         assert spool.pending_bytes <= 2000
