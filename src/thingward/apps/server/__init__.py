@@ -1,0 +1,1 @@
+"""REST, console and event stream: reads, asks the store, and hands every intent of a person to core."""

@@ -1,0 +1,136 @@
+"""Evidence bundles, dropped captures, and the demo's attack."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, delete, get, post
+from litestar.params import Parameter
+from litestar.response import File
+
+from thingward.apps.server.api.results import public_all, result_of
+from thingward.apps.server.api.schemas import AttackBody, Bundle, CaptureResult, EvidenceBody, PageOf, Result
+from thingward.apps.server.bundles import bundle_path, list_bundles
+from thingward.apps.server.callers import Caller
+from thingward.apps.server.captures import Capture
+from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.present import explicit
+from thingward.model.codec import encode_batch
+from thingward.model.errors import Forbidden, InvalidInput
+from thingward.model.intent import ExportEvidence, ImportRecords, NoteExport, StartAttack
+from thingward.runtime.guard_result import GuardResult
+
+
+@get("/evidence-bundles", operation_id="listBundles", access="evidence:read", tags=["evidence"], sync_to_thread=True)
+def get_bundles(deps: Deps) -> PageOf[Bundle]:
+    """List signed evidence bundles, newest first."""
+    return PageOf(items=list_bundles(deps))
+
+
+@post("/evidence-bundles", operation_id="createBundle", access=ExportEvidence, tags=["evidence"], status_code=200)
+async def create_bundle(ask: Ask, data: EvidenceBody) -> Result:
+    """Make a signed bundle of what was seen and decided, by whom, and what came of it."""
+    done = await ask(ExportEvidence(scope=data.scope, target=data.target))
+    name = done.answer.path.rpartition("/")[2]
+    plan = done.answer.plan or ((f"wrote {name}",) if name else ())
+    return Result(dry_run=ask.dry_run, plan=plan, records=({"type": "bundle", "name": name},) if name else ())
+
+
+@get("/evidence-bundles/{name:str}", operation_id="getBundle", access=ExportEvidence, tags=["evidence"])
+async def get_bundle(deps: Deps, ask: Ask, name: str) -> File:
+    """Download a bundle. This is audited."""
+    path = bundle_path(deps, name)
+    await ask(NoteExport(what="evidence", target=name, form="bundle"))
+    return File(path=path, filename=name, media_type="application/octet-stream")
+
+
+@get("/captures", operation_id="listCaptures", access="captures:read", tags=["captures"])
+async def list_captures(deps: Deps) -> PageOf[Capture]:
+    """List dropped captures and what came of them, newest first."""
+    return PageOf(items=deps.captures.list())
+
+
+@post("/captures", operation_id="uploadCapture", access=ImportRecords, tags=["captures"], status_code=201)
+async def upload_capture(
+    request: Request[Any, Any, Any],
+    deps: Deps,
+    caller: Caller,
+    name: Annotated[str, Parameter(description="What to call it.", max_length=200)] = "capture",
+) -> Capture:
+    """Send a capture (pcap, pcapng, gz) as the body; it is judged as `guard` does, with less rights and bounds."""
+    return await deps.captures.receive(request.stream(), name, caller.uid)
+
+
+@get("/captures/{uid:str}", operation_id="getCapture", access="captures:read", tags=["captures"])
+async def get_capture(deps: Deps, uid: str) -> Capture:
+    """Tell how far a capture is."""
+    return deps.captures.get(uid)
+
+
+@get(
+    "/captures/{uid:str}/result",
+    operation_id="getCaptureResult",
+    access="captures:read",
+    tags=["captures"],
+    sync_to_thread=True,
+)
+def get_result(deps: Deps, uid: str) -> CaptureResult:
+    """Give what a capture showed: devices with profile and preview, findings."""
+    result = deps.captures.result(uid)
+    return CaptureResult(
+        capture=explicit(deps.captures.get(uid)),
+        devices=tuple(explicit(view) for view in result.views),
+        findings=public_all(result.findings),
+        sources=tuple(explicit(report) for report in result.sources),
+    )
+
+
+@post(
+    "/captures/{uid:str}/import", operation_id="importCapture", access=ImportRecords, tags=["captures"], status_code=200
+)
+async def import_capture(deps: Deps, ask: Ask, uid: str) -> Result:
+    """Hand what a capture taught to the platform: devices, profiles, findings."""
+    capture = deps.captures.get(uid)
+    if capture.state != "done":
+        raise InvalidInput("the capture has no result yet.")
+    batch = import_batch(deps.captures.result(uid))
+    result = await result_of(ask, ImportRecords(source=f"capture:{capture.name}", batch=batch))
+    if not ask.dry_run:
+        deps.captures.mark_imported(uid)
+    return Result(dry_run=result.dry_run, plan=result.plan)
+
+
+def import_batch(result: GuardResult) -> bytes:
+    """Pack what a run learnt, as core takes it."""
+    devices = [view.device for view in result.views if not view.device.group]
+    profiles = [view.profile for view in result.views if view.profile is not None]
+    previews = [view.preview for view in result.views if view.preview is not None]
+    return encode_batch([*devices, *profiles, *previews, *result.findings])
+
+
+@delete("/captures/{uid:str}", operation_id="deleteCapture", access=ImportRecords, tags=["captures"])
+async def delete_capture(deps: Deps, uid: str) -> None:
+    """Forget a capture and its result; what was imported stays."""
+    deps.captures.delete(uid)
+
+
+@post("/demo/attack", operation_id="startAttack", access=StartAttack, tags=["demo"], status_code=200)
+async def start_attack(deps: Deps, ask: Ask, data: AttackBody) -> Result:
+    """Demo only: let one simulated device turn Mirai-like."""
+    if not deps.options.demo:
+        raise Forbidden("this is no demo.", hint="Run: make demo")
+    return await result_of(ask, StartAttack(device=data.device))
+
+
+HANDLERS = (
+    get_bundles,
+    create_bundle,
+    get_bundle,
+    list_captures,
+    upload_capture,
+    get_capture,
+    get_result,
+    import_capture,
+    delete_capture,
+    start_attack,
+)

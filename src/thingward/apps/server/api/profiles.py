@@ -1,0 +1,78 @@
+"""Profiles: what a device needs, what approving it would change and refuse, and the same in others' forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, get
+
+from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.exports import Form, render_profile
+from thingward.apps.server.profiles import ProfileDiff, approval_in_force, compare, newest_preview, newest_profile
+from thingward.model.device import Device
+from thingward.model.errors import NotFound
+from thingward.model.intent import NoteExport
+from thingward.model.profile import MudProfile, Preview
+
+
+def _profile(deps: Deps, uid: str) -> MudProfile:
+    deps.get(Device, uid)
+    found = newest_profile(deps, uid)
+    if found is None:
+        raise NotFound(f"device {uid!r} has no profile yet.", hint="It is learnt from traffic; wait.")
+    return found
+
+
+@get(
+    "/devices/{uid:str}/profile",
+    operation_id="getProfile",
+    access="devices:read",
+    tags=["profiles"],
+    sync_to_thread=True,
+)
+def get_profile(deps: Deps, uid: str) -> MudProfile:
+    """Give the newest profile: what the device needs, and how settled that is."""
+    return _profile(deps, uid)
+
+
+@get(
+    "/devices/{uid:str}/profile/diff",
+    operation_id="getProfileDiff",
+    access="devices:read",
+    tags=["profiles"],
+    sync_to_thread=True,
+)
+def get_diff(deps: Deps, uid: str) -> ProfileDiff:
+    """Tell what approving the newest profile would change against what is in force."""
+    return compare(_profile(deps, uid), approval_in_force(deps, uid))
+
+
+@get(
+    "/devices/{uid:str}/preview",
+    operation_id="getPreview",
+    access="devices:read",
+    tags=["profiles"],
+    sync_to_thread=True,
+)
+def get_preview(deps: Deps, uid: str) -> Preview:
+    """Give the newest preview: recorded traffic, replayed against a profile that did not learn from it."""
+    deps.get(Device, uid)
+    found = newest_preview(deps, uid)
+    if found is None:
+        raise NotFound(f"device {uid!r} has no preview yet.", hint="It is made when its profile has enough traffic.")
+    return found
+
+
+@get("/devices/{uid:str}/profile/export", operation_id="exportProfile", access=NoteExport, tags=["profiles"])
+async def export_profile(deps: Deps, ask: Ask, uid: str, form: Form = "mud") -> Response[Any]:
+    """Export the newest profile as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited."""
+    device, profile = deps.get(Device, uid), _profile(deps, uid)
+    text, media_type, suffix = render_profile(deps, device, profile, form)
+    await ask(NoteExport(what="profile", target=uid, form=form))
+    name = f"thingward-{uid}.{suffix}"
+    return Response(
+        content=text, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+HANDLERS = (get_profile, get_diff, get_preview, export_profile)

@@ -1,0 +1,151 @@
+"""Captures, evidence bundles, audit log, the demo's attack."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from thingward.apps.server.api.evidence import import_batch
+from thingward.apps.server.bundles import list_bundles
+from thingward.apps.server.console.screen import Flash, Form, Screen
+from thingward.apps.server.deps import Ask, Deps
+from thingward.model.device import Device
+from thingward.model.errors import Forbidden, InvalidInput, ThingwardError
+from thingward.model.finding import Case
+from thingward.model.intent import ExportEvidence, ImportRecords, StartAttack
+from thingward.model.principal import AuditEntry
+
+AUDIT_PAGE = 60
+
+
+@get("/captures", access="captures:read", include_in_schema=False)
+async def captures_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+    """Show dropped captures, and take another."""
+    return screen.page(
+        request,
+        "captures.html",
+        captures=deps.captures.list(),
+        captures_on=deps.captures.available,
+        limit_bytes=deps.options.upload_limit_bytes,
+        people=screen.people(),
+    )
+
+
+@get("/captures/{uid:str}", access="captures:read", sync_to_thread=True, include_in_schema=False)
+def capture_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str) -> Response[str]:
+    """Show how far a capture is, then what it showed."""
+    capture = deps.captures.get(uid)
+    result, fault = None, ""
+    if capture.state == "done":
+        try:
+            result = deps.captures.result(uid)
+        except (ThingwardError, ValueError) as error:
+            fault = str(error)
+    names = {view.device.uid: view.device for view in result.views} if result else {}
+    return screen.page(request, "capture.html", capture=capture, result=result, fault=fault, by_uid=names)
+
+
+@post(
+    "/captures/{uid:str}/import",
+    access=ImportRecords,
+    operation="importCapture",
+    csrf_in_form=True,
+    include_in_schema=False,
+)
+async def import_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+    """Hand what a capture taught to the platform."""
+    capture = deps.captures.get(uid)
+    body = ImportRecords(source=f"capture:{capture.name}", batch=import_batch(deps.captures.result(uid)))
+    try:
+        await ask(body)
+    except ThingwardError as error:
+        screen.put_flash(ask.caller, Flash(str(error), is_error=True))
+        return Redirect(f"/captures/{uid}", status_code=303)
+    deps.captures.mark_imported(uid)
+    screen.put_flash(ask.caller, Flash("Imported: devices, profiles and findings are here now."))
+    return Redirect("/devices", status_code=303)
+
+
+@post(
+    "/captures/{uid:str}/delete",
+    access=ImportRecords,
+    operation="deleteCapture",
+    csrf_in_form=True,
+    include_in_schema=False,
+)
+async def delete_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+    """Forget a capture."""
+    deps.captures.delete(uid)
+    screen.put_flash(ask.caller, Flash("Forgotten. What was imported stays."))
+    return Redirect("/captures", status_code=303)
+
+
+@get("/evidence", access="evidence:read", sync_to_thread=True, include_in_schema=False)
+def evidence_page(
+    request: Request[Any, Any, Any], screen: Screen, deps: Deps, scope: str = "tenant", target: str = ""
+) -> Response[str]:
+    """Show signed bundles, and make another."""
+    devices = [row for row in deps.newest(Device, 1000) if not row.group and not row.merged_into]
+    return screen.page(
+        request,
+        "evidence.html",
+        bundles=list_bundles(deps),
+        scope=scope,
+        target=target,
+        cases=deps.newest(Case, 200),
+        devices=devices,
+    )
+
+
+@post("/evidence", access=ExportEvidence, operation="createBundle", csrf_in_form=True, include_in_schema=False)
+async def create_bundle(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+    """Make a signed bundle."""
+    scope, _, target = form.text("what", 200).partition(":")
+    if scope not in ("case", "device", "tenant"):
+        raise InvalidInput("choose what to prove.")
+    body = ExportEvidence(scope=cast("Literal['case', 'device', 'tenant']", scope), target=target)
+    return await screen.perform(ask, body, to="/evidence", said="The bundle is made and signed.")
+
+
+@get("/audit", access="audit:read", sync_to_thread=True, include_in_schema=False)
+def audit_page(
+    request: Request[Any, Any, Any], screen: Screen, deps: Deps, q: str = "", action: str = "", cursor: str = ""
+) -> Response[str]:
+    """Show what people did, page by page."""
+    where = {"action": action} if action else {}
+    page = deps.backend.control.page(deps.tenant, AuditEntry, where=where, search=q, cursor=cursor, limit=AUDIT_PAGE)
+    names = screen.names({row.target for row in page.items if row.target.startswith("d-")})
+    return screen.page(
+        request,
+        "audit.html",
+        entries=page.items,
+        next_cursor=page.cursor,
+        people=screen.people(),
+        names=names,
+        q=q,
+        action=action,
+        is_first=not cursor,
+    )
+
+
+@post("/demo/attack", access=StartAttack, operation="startAttack", csrf_in_form=True, include_in_schema=False)
+async def start_attack(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Response[Any]:
+    """Demo only: turn one simulated device Mirai-like."""
+    if not deps.options.demo:
+        raise Forbidden("this is no demo.")
+    said = "One device turns Mirai-like now. Watch it being shut out."
+    return await screen.perform(ask, StartAttack(device=form.text("device", 120)), to="/live", said=said)
+
+
+HANDLERS = (
+    captures_page,
+    capture_page,
+    import_capture,
+    delete_capture,
+    evidence_page,
+    create_bundle,
+    audit_page,
+    start_attack,
+)

@@ -1,0 +1,69 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from thingward.apps.server.callers import PUBLIC, Caller
+from thingward.apps.server.console.screen import Flash, Form, Screen, local_path
+from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.problems import headers_of
+from thingward.apps.server.signing_in import end_session, no_cookie, session_cookie, sign_in
+from thingward.model.errors import ThingwardError
+from thingward.model.intent import EndSession
+
+
+@get("/login", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
+def login_page(request: Request[Any, Any, Any], screen: Screen, caller: Caller, next: str = "/") -> Response[Any]:
+    """Show the sign-in form; who is signed in already goes on."""
+    if caller.principal is not None:
+        return Redirect(local_path(next), status_code=303)
+    return screen.page(request, "login.html", next=local_path(next), fault="", name="", link="")
+
+
+@get("/login/{link:str}", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
+def link_page(request: Request[Any, Any, Any], screen: Screen, link: str) -> Response[str]:
+    """Show the button that uses a one-time link: opening the address alone does not use it up."""
+    return screen.page(request, "login.html", next="/", fault="", name="", link=link)
+
+
+@post("/login", access=PUBLIC, operation="signIn", csrf_in_form=True, include_in_schema=False)
+async def login(
+    request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller, form: Form
+) -> Response[Any]:
+    """Sign in by name and password, or by a one-time link."""
+    link, name = form.text("link", 200), form.text("user", 64)
+    target = local_path(form.text("next"))
+    try:
+        session, secret = await sign_in(deps, caller, user=name, password=form.fields.get("password", ""), link=link)
+    except ThingwardError as error:
+        text = str(error)
+        answer = screen.page(
+            request,
+            "login.html",
+            code=error.status,
+            next=target,
+            fault=text[:1].upper() + text[1:],
+            name=name,
+            link="",
+        )
+        answer.headers.update(headers_of(error))
+        return answer
+    if link:
+        new = Caller(address=caller.address, session=session)
+        screen.put_flash(new, Flash("You are signed in. The link is used up: set a password on your account page."))
+    return Redirect(target, status_code=303, cookies=[session_cookie(deps, secret, session)])
+
+
+@post("/logout", access=EndSession, operation="signOut", csrf_in_form=True, include_in_schema=False)
+async def logout(ask: Ask, form: Form, caller: Caller) -> Response[Any]:
+    """Sign out."""
+    if caller.session is not None:
+        await end_session(ask, caller.session)
+    return Redirect("/login", status_code=303, cookies=[no_cookie()])
+
+
+HANDLERS = (login_page, link_page, login, logout)

@@ -1,0 +1,107 @@
+"""What a device needs and what is in force for it: newest profile, approval, difference, and the queue of both."""
+
+from __future__ import annotations
+
+import msgspec
+
+from thingward.apps.server.deps import Deps
+from thingward.model.action import Approval
+from thingward.model.device import Device
+from thingward.model.profile import Acl, MudProfile, Preview
+
+
+class ProfileDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """What approving the newest profile would change against what is in force.
+
+    Attributes:
+        profile: uid of the newest profile. approval: uid of the approval in force, empty if there is none.
+        added, removed, kept: entries. is_current: nothing would change.
+    """
+
+    device: str
+    profile: str
+    approval: str = ""
+    added: tuple[Acl, ...] = ()
+    removed: tuple[Acl, ...] = ()
+    kept: tuple[Acl, ...] = ()
+    is_current: bool = False
+
+
+class QueueItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One device that waits for a person's decision on its profile."""
+
+    device: Device
+    profile: MudProfile
+    preview: Preview | None = None
+    approval: str = ""
+    added: int = 0
+    removed: int = 0
+
+
+def entry_key(acl: Acl) -> tuple[str, str, str, int, int, int, int]:
+    """Name what an entry allows, without how often it was used."""
+    return (acl.direction, str(acl.peer), acl.value, acl.proto, acl.port, acl.port_to, acl.ethertype)
+
+
+def newest_profile(deps: Deps, device: str) -> MudProfile | None:
+    """Give the newest profile of a device, None if it has none yet."""
+    found = deps.newest(MudProfile, 1, device=device)
+    return found[0] if found else None
+
+
+def newest_preview(deps: Deps, device: str) -> Preview | None:
+    """Give the newest preview of a device, None if there is none."""
+    found = deps.newest(Preview, 1, device=device)
+    return found[0] if found else None
+
+
+def approval_in_force(deps: Deps, device: str) -> Approval | None:
+    """Give the approval in force for a device, None if there is none."""
+    found = deps.newest(Approval, 1, device=device, state="in_force")
+    return found[0] if found else None
+
+
+def compare(profile: MudProfile, approval: Approval | None) -> ProfileDiff:
+    """Compare a profile with what is in force."""
+    old = {entry_key(acl): acl for acl in (approval.acls if approval else ())}
+    new = {entry_key(acl): acl for acl in profile.acls}
+    added = tuple(acl for key, acl in new.items() if key not in old)
+    removed = tuple(acl for key, acl in old.items() if key not in new)
+    return ProfileDiff(
+        device=profile.device,
+        profile=profile.uid,
+        approval=approval.uid if approval else "",
+        added=added,
+        removed=removed,
+        kept=tuple(acl for key, acl in new.items() if key in old),
+        is_current=approval is not None and not added and not removed,
+    )
+
+
+def approval_queue(deps: Deps, *, site: str = "", kind: str = "", limit: int = 1000) -> tuple[QueueItem, ...]:
+    """List devices whose newest profile is not the one in force, settled ones first."""
+    approvals = {row.device: row for row in reversed(deps.newest(Approval, 1000, state="in_force"))}
+    newest: dict[str, MudProfile] = {}
+    for profile in deps.newest(MudProfile, 1000):
+        newest.setdefault(profile.device, profile)
+    items = []
+    for profile in list(newest.values())[:limit]:
+        diff = compare(profile, approvals.get(profile.device))
+        device = deps.backend.control.get(deps.tenant, Device, profile.device)
+        if device is None or device.group or diff.is_current:
+            continue
+        if (site and device.site != site) or (kind and (device.kind or "unknown") != kind):
+            continue
+        items.append(
+            QueueItem(
+                device=device,
+                profile=profile,
+                preview=newest_preview(deps, profile.device),
+                approval=diff.approval,
+                added=len(diff.added),
+                removed=len(diff.removed),
+            )
+        )
+    return tuple(
+        sorted(items, key=lambda item: (not item.profile.settled.is_settled, item.device.kind, item.device.uid))
+    )
