@@ -181,15 +181,15 @@ def _icmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTe
     kind, is_v6 = data.icmp_type, data.proto == ICMP6
     if kind == (129 if is_v6 else 0):
         from_me = not from_me
+    is_error = (1 <= kind <= 4) if is_v6 else kind in _ICMP_ERRORS
+    gateway = ("gateway",) if "gateway" in peer.roles else ()
     if is_v6 and kind in _ICMP6_ND:
         roles: tuple[str, ...] = ("nd",)
-    elif (1 <= kind <= 4) if is_v6 else kind in _ICMP_ERRORS:
+    elif is_error or (not from_me and (gateway or address_kind(peer.ip) == "private")):
         roles = ("icmp",)
-    elif "gateway" in peer.roles or (not from_me and address_kind(peer.ip) == "private"):
-        roles = ("icmp", *peer.roles)
     else:
-        roles = ()
-    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=roles)
+        roles = gateway
+    return _peer_terms(data, me, peer, is_out=from_me and not is_error, port=0, roles=roles)
 
 
 def _igmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:

@@ -1,0 +1,179 @@
+"""What is known of a site's network: which addresses are local, who is a router, and what serves whom."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from thingward.model.observation import LeaseData
+from thingward.model.terms import address_kind
+
+MAX_ADDRESSES: Final = 4096
+RESOLVER_ANSWERS: Final = 3
+FOREIGN_ADDRESSES: Final = 3
+
+# Public time services, by the domain that they and their servers are found under.
+TIME_SERVICES: Final = (
+    "pool.ntp.org",
+    "time.nist.gov",
+    "time.google.com",
+    "time.windows.com",
+    "time.apple.com",
+    "time.cloudflare.com",
+    "ntp.ubuntu.com",
+    "time.android.com",
+    "time.facebook.com",
+)
+
+
+class NetworkState(msgspec.Struct, kw_only=True):
+    """What a snapshot keeps of the network.
+
+    Attributes:
+        roles: address to the roles that it has at this site.
+        announced: addresses that a station on the link announced as its own, bounded.
+        prefixes: IPv6 /64 prefixes in use on the link, as text.
+        answers: answers given by a local resolver that no lease named.
+        dhcp_server: the server whose word on roles counts.
+        rivals: other servers that handed out addresses: at most eight.
+    """
+
+    roles: dict[str, tuple[str, ...]] = {}
+    announced: dict[str, float] = {}
+    prefixes: list[str] = []
+    answers: dict[str, int] = {}
+    dhcp_server: str = ""
+    rivals: list[str] = []
+
+
+class Network:
+    """Locality and roles; `version` grows whenever an earlier conclusion may have changed."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._configured = tuple(ipaddress.ip_network(text, strict=False) for text in networks)
+        self.state = NetworkState()
+        self.version = 0
+
+    def is_local(self, ip: str) -> bool:
+        """Tell whether an address belongs to the site."""
+        if address_kind(ip) == "private" or ip in self.state.announced:
+            return True
+        if ":" in ip and self.state.prefixes and prefix_of(ip) in self.state.prefixes:
+            return True
+        return bool(self._configured) and _inside(ip, self._configured)
+
+    def announce(self, ip: str, mac: str, time: float) -> None:
+        """Note that a station announced this address as its own on the link."""
+        announced = self.state.announced
+        if ip not in announced:
+            while len(announced) >= MAX_ADDRESSES:
+                announced.pop(next(iter(announced)))
+            self.version += 1
+            if ":" in ip and address_kind(ip) == "public":
+                self.add_prefix(ip)
+        announced[ip] = time
+
+    def add_prefix(self, ip: str) -> None:
+        """Note that the /64 of this IPv6 address is in use on the link."""
+        prefix = prefix_of(ip)
+        if prefix and prefix not in self.state.prefixes and len(self.state.prefixes) < 64:
+            self.state.prefixes.append(prefix)
+            self.version += 1
+
+    def is_own_of_router(self, ip: str) -> bool:
+        """Tell whether an address that a router sends from is the router's: announced, or on the link's subnet."""
+        if ip in self.state.announced or "gateway" in self.state.roles.get(ip, ()):
+            return True
+        if address_kind(ip) != "private":
+            return False
+        subnet = _subnet(ip)
+        return any(_subnet(other) == subnet for other in self.state.announced) or ip.startswith("fe80:")
+
+    def add_role(self, ip: str, role: str) -> None:
+        """Note what an address serves the site as."""
+        roles = self.state.roles.get(ip, ())
+        if role not in roles and ip and (roles or len(self.state.roles) < MAX_ADDRESSES):
+            self.state.roles[ip] = tuple(sorted((*roles, role)))
+            self.version += 1
+
+    def learn_lease(self, lease: LeaseData, server: str) -> None:
+        """Take the roles that the site's DHCP server hands out; a second server's word is not taken."""
+        if lease.message not in ("offer", "ack", "advertise", "reply"):
+            return
+        if not server:
+            server = lease.routers[0] if lease.routers else ""
+        first = self.state.dhcp_server
+        if not first or "gateway" in self.state.roles.get(server, ()):
+            self.state.dhcp_server = first or server
+        elif first != server and (":" in first) == (":" in server):
+            if server not in self.state.rivals and len(self.state.rivals) < 8:
+                self.state.rivals.append(server)
+            return
+        self.add_role(server, "dhcp")
+        for role, addresses in (
+            ("gateway", lease.routers),
+            ("dns", lease.resolvers),
+            ("ntp", lease.time_servers),
+        ):
+            for ip in addresses[:8]:
+                self.add_role(ip, role)
+
+    def learn_answer(self, server: str, *, is_gateway: bool) -> None:
+        """Note that a local address answered a DNS query."""
+        if address_kind(server) != "private" or "dns" in self.state.roles.get(server, ()):
+            return
+        answers = self.state.answers
+        if server in answers or len(answers) < MAX_ADDRESSES:
+            answers[server] = answers.get(server, 0) + 1
+            if is_gateway or answers[server] >= RESOLVER_ANSWERS:
+                self.add_role(server, "dns")
+
+    def by_role(self) -> dict[str, tuple[str, ...]]:
+        """Give each role's addresses; `ntp` also lists the domains of public time services."""
+        found: dict[str, list[str]] = {"dhcp": [], "dns": [], "gateway": [], "ntp": list(TIME_SERVICES)}
+        for ip, roles in self.state.roles.items():
+            for role in roles:
+                found.setdefault(role, []).append(ip)
+        return {role: tuple(sorted(addresses)) for role, addresses in found.items()}
+
+
+def is_time_service(name: str) -> bool:
+    """Tell whether a DNS name is one of a public time service."""
+    return any(name == domain or name.endswith("." + domain) for domain in TIME_SERVICES)
+
+
+@functools.lru_cache(maxsize=4096)
+def prefix_of(ip: str) -> str:
+    """Give the /64 of an IPv6 address as text, empty for anything else."""
+    if ":" not in ip:
+        return ""
+    try:
+        return str(ipaddress.ip_network(f"{ip.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return ""
+
+
+@functools.lru_cache(maxsize=4096)
+def eui64_of(mac: str) -> str:
+    """Give the last 64 bits of IPv6 addresses made from a hardware address, as four groups of text."""
+    digits = mac.replace(":", "")
+    if len(digits) != 12:
+        return ""
+    full = f"{int(digits[:2], 16) ^ 2:02x}{digits[2:6]}fffe{digits[6:]}"
+    return ":".join(f"{int(full[i : i + 4], 16):x}" for i in range(0, 16, 4))
+
+
+def _subnet(ip: str) -> str:
+    return prefix_of(ip) if ":" in ip else ip.rpartition(".")[0]
+
+
+def _inside(ip: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return any(address.version == network.version and address in network for network in networks)

@@ -1,0 +1,308 @@
+"""Device records: built from the members that are one device, emitted when they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from thingward.inventory.evidence import Evidence
+from thingward.inventory.identify import Identification, identify
+from thingward.inventory.members import Member
+from thingward.inventory.network import Network
+from thingward.inventory.reconcile import Cluster, partition
+from thingward.model.device import Attribute, Correction, Device, DeviceClass
+from thingward.model.ids import Tenant, Uid
+
+MAX_EVIDENCE: Final = 64
+MAX_NAMES: Final = 8
+MAX_NOTES: Final = 8
+SEEN_INTERVAL_S: Final = 300.0
+
+# Where a device's names come from, most telling first.
+_NAME_SOURCES: Final = (
+    "mdns.friendly_name", "ssdp.friendly_name", "dhcp.hostname", "mdns.name", "dhcp.fqdn", "nbns.name", "llmnr.name",
+    "lldp.system_name", "snmp.name",
+)  # fmt: skip
+
+
+class RecordState(msgspec.Struct, kw_only=True):
+    """One record: who belongs to it, why, what a person said, and when it was last emitted.
+
+    Attributes:
+        into: uid of the record that absorbed it, empty while it stands.
+        emitted_at: time of the last emission, 0 if never.
+    """
+
+    uid: str
+    anchors: list[str]
+    into: str = ""
+    reasons: list[str] = []
+    against: list[str] = []
+    label: str = ""
+    maker: str = ""
+    model: str = ""
+    kind: str = ""
+    emitted_at: float = 0.0
+    simulated: bool = False
+
+
+class RecordBook:
+    """Keeps records in step with the evidence.
+
+    Attributes:
+        dirty: records whose content changed; touched: records that were only active. Both since the last emission.
+        version: grows whenever an address moved from one record to another.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        network: Network,
+        tenant: Tenant,
+        site: str,
+        producer: str,
+        maker_of: Callable[[str], str],
+    ) -> None:
+        self._evidence, self._network = evidence, network
+        self._tenant, self._site, self._producer, self._maker_of = tenant, site, producer, maker_of
+        self.records: dict[str, RecordState] = {}
+        self.dirty: set[str] = set()
+        self.touched: set[str] = set()
+        self.version = 0
+
+    def start(self, member: Member) -> None:
+        """Give a new member a record of its own."""
+        member.record = self._evidence.uid_of(member)
+        self.records[member.record] = RecordState(uid=member.record, anchors=[member.anchor])
+        self.dirty.add(member.record)
+
+    def anchor_of(self, uid: str) -> str:
+        """Give the anchor of the member that a record is named after, empty if there is no such record."""
+        record = self.records.get(uid)
+        return record.anchors[0] if record and record.anchors else ""
+
+    # -- joining and splitting ---------------------------------------------------------------------------------
+
+    def reconcile(self) -> list[tuple[str, str]]:
+        """Join and split records as the evidence says; gives (absorbed uid, uid that absorbed it) pairs."""
+        affected = self._evidence.refresh_keys()
+        for uid in self.touched:
+            record = self.records.get(uid)
+            if record is not None and len(record.anchors) > 1:
+                affected.update(record.anchors)
+        moves: list[tuple[str, str]] = []
+        done: set[str] = set()
+        for anchor in sorted(affected):
+            if anchor not in done:
+                component = self._component(anchor)
+                done.update(member.anchor for member in component)
+                if len(component) > 1:
+                    moves += self._arrange(partition(component, self._evidence.forced))
+        return moves
+
+    def _component(self, anchor: str) -> list[Member]:
+        """Give everything that may belong together: linked by evidence, or so far in one record."""
+        found: dict[str, Member] = {}
+        todo = [anchor]
+        while todo:
+            for member in self._evidence.linked(todo.pop()):
+                if member.anchor in found:
+                    continue
+                found[member.anchor] = member
+                record = self.records.get(member.record)
+                todo += [other for other in (record.anchors if record else ()) if other not in found]
+        return list(found.values())
+
+    def _arrange(self, clusters: list[Cluster]) -> list[tuple[str, str]]:
+        before = {member.record for cluster in clusters for member in cluster.members}
+        target: dict[str, str] = {}
+        for cluster in clusters:
+            uid = str(self._evidence.uid_of(cluster.lead()))
+            anchors = [member.anchor for member in sorted(cluster.members, key=lambda member: member.number)]
+            record = self.records.setdefault(uid, RecordState(uid=uid, anchors=[]))
+            if record.anchors != anchors or record.into:
+                self.version += 1
+                self.dirty.add(uid)
+            if record.against != cluster.against:
+                self.dirty.add(uid)
+            record.anchors, record.into = anchors, ""
+            record.reasons, record.against = cluster.reasons[-MAX_NOTES:], cluster.against[-MAX_NOTES:]
+            for member in cluster.members:
+                target[self._evidence.uid_of(member)] = uid
+                member.record = uid
+        moves = []
+        for uid in sorted(before - set(target.values())):
+            moves.append((uid, target[uid]))
+            self._absorb(self.records[uid], self.records[target[uid]])
+        return moves
+
+    def _absorb(self, old: RecordState, new: RecordState) -> None:
+        for field in ("label", "maker", "model", "kind"):
+            if not getattr(new, field):
+                setattr(new, field, getattr(old, field))
+        old.into, old.anchors = new.uid, []
+        self.dirty |= {old.uid, new.uid}
+
+    def forget_evicted(self) -> list[str]:
+        """Drop the records of members that a bound pushed out; gives their uids."""
+        gone = []
+        for member in self._evidence.evicted:
+            record = self.records.get(member.record)
+            if record is None:
+                continue
+            record.anchors = [anchor for anchor in record.anchors if anchor != member.anchor]
+            if not record.anchors:
+                del self.records[record.uid]
+                self.dirty.discard(record.uid)
+                self.touched.discard(record.uid)
+                gone.append(record.uid)
+            self.version += 1
+        self._evidence.evicted.clear()
+        return gone
+
+    # -- people and other runs ---------------------------------------------------------------------------------
+
+    def correct(self, correction: Correction) -> None:
+        """Take what a person says; it outranks all evidence."""
+        record = self.records.get(correction.device)
+        if record is None:
+            return
+        for field in ("label", "maker", "model", "kind"):
+            value = getattr(correction, field)
+            if value is not None:
+                setattr(record, field, value)
+        self.dirty.add(record.uid)
+
+    def adopt(self, device: Device) -> None:
+        """Take over what a person called a device in another run."""
+        record = self.records.get(device.uid)
+        if record is not None:
+            record.label = record.label or device.label
+            record.simulated = record.simulated or device.simulated
+
+    # -- emission ----------------------------------------------------------------------------------------------
+
+    def due(self, now: float, interval_s: float, limit: int) -> Iterator[Device]:
+        """Give records that changed and were not emitted within the interval, at most `limit`."""
+        if not self.dirty and not self.touched:
+            return
+        ready = [uid for uid in self.dirty if self._is_due(uid, now, interval_s)]
+        seen_after = min(interval_s * 30, SEEN_INTERVAL_S)
+        ready += [uid for uid in self.touched - self.dirty if self._is_due(uid, now, seen_after)]
+        for uid in sorted(ready, key=lambda uid: self.records[uid].emitted_at if uid in self.records else 0.0)[:limit]:
+            self.dirty.discard(uid)
+            self.touched.discard(uid)
+            record = self.records.get(uid)
+            if record is None or (record.into and not record.emitted_at):
+                continue  # absorbed before anybody heard of it
+            record.emitted_at = now or 1.0
+            yield self._device(record)
+
+    def _is_due(self, uid: str, now: float, interval_s: float) -> bool:
+        record = self.records.get(uid)
+        return record is None or not record.emitted_at or abs(now - record.emitted_at) >= interval_s
+
+    def all(self) -> tuple[Device, ...]:
+        """Give every standing record, by the time of first activity."""
+        standing = [self._device(record) for record in self.records.values() if not record.into]
+        return tuple(sorted(standing, key=lambda device: (device.first_seen, device.uid)))
+
+    def _device(self, record: RecordState) -> Device:
+        members = [self._evidence.members[anchor] for anchor in record.anchors if anchor in self._evidence.members]
+        if not members:
+            return Device(
+                uid=Uid(record.uid), tenant=self._tenant, time=record.emitted_at, source=self._producer,
+                site=self._site, merged_into=record.into, label=record.label,
+            )  # fmt: skip
+        evidence = tuple(_attributes(members, record))
+        macs = [member.mac for member in sorted(members, key=_mac_rank) if member.mac]
+        maker = next((found for mac in macs if (found := self._maker_of(mac))), "")
+        known = identify([(item.name, item.value, item.confidence) for item in evidence], maker)
+        return self._build(record, members, evidence, macs, known)
+
+    def _build(
+        self,
+        record: RecordState,
+        members: list[Member],
+        evidence: tuple[Attribute, ...],
+        macs: list[str],
+        known: Identification,
+    ) -> Device:
+        kind = record.kind or known.kind
+        role = self._role(members)
+        reason = "a person said so" if record.kind else known.reason
+        if not kind and role == "gateway":
+            kind, reason = "router", "it forwards traffic of the site"
+        last = max(member.last for member in members)
+        return Device(
+            uid=Uid(record.uid),
+            tenant=self._tenant,
+            time=last,
+            source=self._producer,
+            site=self._site,
+            macs=tuple(macs),
+            addresses=_addresses(members),
+            names=_names(evidence),
+            label=record.label,
+            maker=record.maker or known.maker,
+            model=record.model or known.model,
+            kind=kind,
+            kind_reason=reason if kind else "",
+            role=role,
+            device_class=known.class_of(kind) if kind else DeviceClass.UNKNOWN,
+            evidence=evidence,
+            first_seen=min(member.first for member in members),
+            last_seen=last,
+            identified=bool(kind),
+            randomised=any(member.is_randomised for member in members),
+            conflicts=(*record.against, *known.conflicts)[:MAX_NOTES],
+            group=all(member.is_group for member in members),
+            simulated=record.simulated,
+        )
+
+    def _role(self, members: list[Member]) -> str:
+        if any(member.is_router for member in members):
+            return "gateway"
+        roles = {
+            role for member in members for ip in member.addresses for role in self._network.state.roles.get(ip, ())
+        }
+        if "gateway" in roles:
+            return "gateway"
+        return "resolver" if "dns" in roles else "server" if roles else ""
+
+
+def _mac_rank(member: Member) -> tuple[bool, bool, float]:
+    return member.is_group, member.is_randomised, -member.last
+
+
+def _addresses(members: list[Member]) -> tuple[str, ...]:
+    claims = [(claim, ip) for member in members for ip, claim in member.addresses.items()]
+    claims.sort(key=lambda pair: (-pair[0].last, not pair[0].announced, pair[1]))
+    return tuple(dict.fromkeys(ip for _, ip in claims))
+
+
+def _attributes(members: list[Member], record: RecordState) -> Iterator[Attribute]:
+    best: dict[tuple[str, str], Attribute] = {}
+    for member in members:
+        for (name, value), fact in member.facts.items():
+            old = best.get((name, value))
+            best[name, value] = Attribute(
+                name=name,
+                value=value,
+                source=old.source if old else fact.source,
+                first=min(old.first, fact.first) if old else fact.first,
+                last=max(old.last, fact.last) if old else fact.last,
+                confidence=max(old.confidence, fact.confidence) if old else fact.confidence,
+                count=(old.count if old else 0) + fact.count,
+            )
+    for reason in record.reasons:
+        yield Attribute(name="merge", value=reason[:256], source="merge", first=members[0].first, last=members[0].last)
+    order = sorted(best.values(), key=lambda item: (-item.confidence, item.name, item.value))
+    yield from order[: MAX_EVIDENCE - len(record.reasons)]
+
+
+def _names(evidence: tuple[Attribute, ...]) -> tuple[str, ...]:
+    found = [item.value for source in _NAME_SOURCES for item in evidence if item.name == source]
+    return tuple(dict.fromkeys(found))[:MAX_NAMES]

@@ -1,0 +1,433 @@
+"""The inventory stage: says which device each end of an event is, and keeps one record per device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from thingward.inventory.evidence import Evidence
+from thingward.inventory.members import Bounds, Claim, Member
+from thingward.inventory.names import NameBook
+from thingward.inventory.network import Network, NetworkState, is_time_service
+from thingward.inventory.records import RecordBook, RecordState
+from thingward.model import ocsf
+from thingward.model.device import Correction, Device
+from thingward.model.errors import InvalidInput
+from thingward.model.event import Event
+from thingward.model.flow import Output
+from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, hashed_uid
+from thingward.model.observation import DnsData, Endpoint, FlowData, IdentityData, LeaseData, StatusData
+from thingward.model.record import Record
+from thingward.model.terms import address_kind, is_group_mac
+
+CACHE_ENTRIES: Final = 65_536
+_ANNOUNCING: Final = frozenset({"arp", "ndp"})
+_NTP: Final = 123
+
+
+class Seen(msgspec.Struct, gc=False):
+    """What is known of one (hardware address, IP) pair; uid is empty for hosts beyond a router and groups."""
+
+    uid: str = ""
+    member: Member | None = None
+    claim: Claim | None = None
+    roles: tuple[str, ...] = ()
+
+
+_NOBODY: Final = Seen()
+
+
+class _State(msgspec.Struct, kw_only=True):
+    network: NetworkState
+    members: list[Member]
+    records: dict[str, RecordState]
+    names: dict[str, dict[str, tuple[str, ...]]]
+    owners: dict[str, str]
+    forced: dict[str, str]
+    numbered: int
+    dropped: dict[str, int]
+    reported: dict[str, int]
+
+
+def no_maker(mac: str) -> str:
+    """Know no maker of any hardware address."""
+    return ""
+
+
+class InventoryStage:
+    """Fills `Endpoint.device`, `names` and `roles`; emits `Device` records that changed, at a bounded rate.
+
+    Args:
+        maker_of: gives the maker of a hardware address, empty if unknown.
+        networks: the site's address ranges where they are not private ones, in CIDR form.
+    """
+
+    name = "inventory"
+
+    def __init__(
+        self,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        site: str = DEFAULT_SITE,
+        producer: str = "inventory",
+        maker_of: Callable[[str], str] = no_maker,
+        networks: Sequence[str] = (),
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._bounds = bounds or Bounds()
+        self._tenant, self._site, self._producer = Tenant(tenant), site, producer
+        self.network = Network(networks)
+        self._evidence = Evidence(self._bounds, Tenant(tenant), site)
+        self._records = RecordBook(self._evidence, self.network, Tenant(tenant), site, producer, maker_of)
+        self._names = NameBook(self._bounds.names)
+        self._cache: dict[tuple[str, str], Seen] = {}
+        self._cache_version = -1
+        self._reported: dict[str, int] = {}
+
+    # -- the stage ---------------------------------------------------------------------------------------------
+
+    def feed(self, batch: Sequence[Record], now: float) -> Output:
+        """Enrich a batch; changed device records follow its records."""
+        records: list[Record] = []
+        for record in batch:
+            if type(record) is Event:
+                records.append(self._event(record))
+            else:
+                if type(record) is Correction:
+                    self._correct(record)
+                elif type(record) is Device:
+                    self._adopt(record)
+                records.append(record)
+        self._reconcile()
+        records += self._records.due(now, self._bounds.interval_s, self._bounds.emitted)
+        return Output(records=records)
+
+    def tick(self, now: float) -> Output:
+        """Emit what the rate limit held back."""
+        self._reconcile()
+        records: list[Record] = list(self._records.due(now, self._bounds.interval_s, self._bounds.emitted))
+        return Output(records=[*records, *self._drops(now)])
+
+    def finish(self, now: float) -> Output:
+        """Emit every record that changed, at the end of a file."""
+        self._reconcile()
+        records: list[Record] = list(self._records.due(now, 0.0, len(self._records.records)))
+        return Output(records=[*records, *self._drops(now)])
+
+    def snapshot(self) -> bytes:
+        """Give the whole state."""
+        evidence = self._evidence
+        return msgspec.msgpack.encode(
+            _State(
+                network=self.network.state,
+                members=list(evidence.members.values()),
+                records=self._records.records,
+                names=self._names.state(),
+                owners={ip: member.anchor for ip, member in evidence.owners.items()},
+                forced=evidence.forced,
+                numbered=evidence.numbered,
+                dropped=evidence.dropped,
+                reported=self._reported,
+            )
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Take a state that `snapshot` gave."""
+        try:
+            kept = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"not a snapshot of the inventory: {error}.") from error
+        self.network.state = kept.network
+        self.network.version += 1
+        self._evidence.restore(kept.members, kept.owners, kept.forced, kept.numbered, kept.dropped)
+        self._records.records = kept.records
+        self._names.restore(kept.names)
+        self._reported = kept.reported
+
+    # -- what others ask ---------------------------------------------------------------------------------------
+
+    def devices(self) -> tuple[Device, ...]:
+        """Give all present records, in the order in which the devices were met; absorbed ones are left out."""
+        self._reconcile()
+        return self._records.all()
+
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Give the site's addresses by role; `ntp` lists the domains of public time services too."""
+        return self.network.by_role()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What bounds refused, by kind."""
+        return {**self._evidence.dropped, "names": self._names.dropped}
+
+    # -- events ------------------------------------------------------------------------------------------------
+
+    def _event(self, event: Event) -> Event:
+        data, src, dst = event.data, event.src, event.dst
+        kind = type(data)
+        if kind is FlowData:
+            return self._flow(event, data)  # type: ignore[arg-type]
+        if src is None:
+            return event
+        source = self._see(src, dst, sends=True, time=event.time)
+        target = self._see(dst, src, sends=kind is DnsData and data.rcode >= 0, time=event.time) if dst else _NOBODY  # type: ignore[union-attr]
+        if source.member is not None:
+            source.member.touch(event.time, event.time)
+            if kind is IdentityData:
+                self._identity(source.member, src, data, event.time)  # type: ignore[arg-type]
+            elif kind is LeaseData:
+                self._lease(source.member, data, dst, event.time)  # type: ignore[arg-type]
+            elif kind is DnsData:
+                self._answer(source, target, dst, data)  # type: ignore[arg-type]
+        elif kind is LeaseData:
+            self.network.learn_lease(data, dst.ip if dst else "")  # type: ignore[arg-type]
+        return self._enrich(event, src, dst, source, target)
+
+    def _flow(self, event: Event, data: FlowData) -> Event:
+        src, dst = event.src, event.dst
+        if src is None or dst is None:
+            return event
+        if self._version() != self._cache_version:
+            self._forget_cache()
+        cache = self._cache
+        source = cache.get((src.mac, src.ip)) or self._see(src, dst, sends=True, time=data.first)
+        answers = data.packets_in > 0
+        target = cache.get((dst.mac, dst.ip)) or self._see(dst, src, sends=answers, time=data.first)
+        member = source.member
+        if member is not None:
+            member.touch(data.first, data.last)
+            if source.claim is not None and data.last > source.claim.last:
+                source.claim.last = data.last
+            self._records.touched.add(member.record)
+        member = target.member
+        if member is not None and answers:
+            member.touch(data.first, data.last)
+            if target.claim is not None and data.last > target.claim.last:
+                target.claim.last = data.last
+            self._records.touched.add(member.record)
+        return self._enrich(event, src, dst, source, target)
+
+    def _enrich(self, event: Event, src: Endpoint, dst: Endpoint | None, source: Seen, target: Seen) -> Event:
+        new_src = self._endpoint(src, source, target.uid)
+        new_dst = self._endpoint(dst, target, source.uid) if dst is not None else None
+        if new_src is src and new_dst is dst:
+            return event
+        return Event(
+            uid=event.uid,
+            tenant=event.tenant,
+            time=event.time,
+            source=event.source,
+            parents=event.parents,
+            class_uid=event.class_uid,
+            activity_id=event.activity_id,
+            severity=event.severity,
+            site=event.site,
+            src=new_src,
+            dst=new_dst,
+            data=event.data,
+            message=event.message,
+        )
+
+    def _endpoint(self, endpoint: Endpoint, seen: Seen, other: str) -> Endpoint:
+        names: tuple[str, ...] = ()
+        roles = seen.roles
+        if other and not seen.uid:
+            book = self._names.of(other)
+            if book is not None:
+                names = book.get(endpoint.ip, ())
+                if endpoint.port == _NTP and names and any(is_time_service(name) for name in names):
+                    roles = (*roles, "ntp")
+        if not (seen.uid or names or roles):
+            return endpoint
+        return Endpoint(mac=endpoint.mac, ip=endpoint.ip, port=endpoint.port, device=seen.uid, names=names, roles=roles)
+
+    # -- who is it ---------------------------------------------------------------------------------------------
+
+    def _forget_cache(self) -> None:
+        self._cache.clear()
+        self._cache_version = self._version()
+
+    def _version(self) -> int:
+        return self.network.version + self._evidence.version + self._records.version
+
+    def _see(self, endpoint: Endpoint, other: Endpoint | None, *, sends: bool, time: float) -> Seen:
+        """Find out who an endpoint is; may make a member if it sends."""
+        if self._version() != self._cache_version:
+            self._forget_cache()
+        mac, ip = endpoint.mac, endpoint.ip
+        seen = self._cache.get((mac, ip))
+        if seen is not None:
+            return seen
+        if mac:
+            seen = self._see_mac(mac, ip, other, sends=sends, time=time)
+        else:
+            seen = self._see_ip(ip, sends=sends, time=time)
+        if seen is not _NOBODY and self._version() == self._cache_version:
+            if len(self._cache) >= CACHE_ENTRIES:
+                self._cache.clear()
+            self._cache[mac, ip] = seen
+        return seen
+
+    def _see_mac(self, mac: str, ip: str, other: Endpoint | None, *, sends: bool, time: float) -> Seen:
+        if not sends and is_group_mac(mac):
+            return _NOBODY
+        member = self._evidence.members.get(f"mac:{mac}")
+        if member is None:
+            if not sends:
+                if ip and address_kind(ip) == "public" and not self.network.is_local(ip):
+                    return Seen(roles=self.network.state.roles.get(ip, ()))
+                return _NOBODY
+            member = self._evidence.add(f"mac:{mac}", mac, time)
+            if member is None:
+                return _NOBODY
+            self._records.start(member)
+        roles = self.network.state.roles.get(ip, ())
+        if "gateway" in roles:
+            self._evidence.make_router(member)
+        kind = address_kind(ip)
+        if kind in ("none", "group"):
+            return Seen(member.record, member, None, roles)
+        if self._is_beyond(member, ip, other):
+            return Seen(roles=roles, member=None)
+        claim = self._evidence.claim(member, ip, time, announced=False)
+        if member.is_router and "gateway" not in roles and self._evidence.is_sole_address(member, ip):
+            self.network.add_role(ip, "gateway")
+            roles = self.network.state.roles.get(ip, ())
+        return Seen(member.record, member, claim, roles)
+
+    def _is_beyond(self, member: Member, ip: str, other: Endpoint | None) -> bool:
+        """Tell whether an address is only routed by this member, and note what that says of the member."""
+        network = self.network
+        if network.is_local(ip):
+            foreign = member.is_router and ip not in member.addresses and not network.is_own_of_router(ip)
+            return foreign and address_kind(ip) == "private"
+        if member.is_router:
+            return True
+        if ":" in ip and self._evidence.has_eui64(member, ip):
+            network.add_prefix(ip)
+            return False
+        if other is not None and other.mac and other.mac != member.mac and network.is_local(other.ip):
+            self._evidence.make_router(member)
+            return True
+        return self._evidence.carries(member, ip)
+
+    def _see_ip(self, ip: str, *, sends: bool, time: float) -> Seen:
+        """Where a source has no hardware addresses: by who holds the address, else a device per local address."""
+        roles = self.network.state.roles.get(ip, ())
+        owner = self._evidence.owners.get(ip)
+        if owner is None and sends and self.network.is_local(ip) and address_kind(ip) != "group":
+            owner = self._evidence.add(f"ip:{ip}", "", time)
+            if owner is not None:
+                self._evidence.claim(owner, ip, time, announced=False)
+                self._records.start(owner)
+        if owner is None:
+            return Seen(roles=roles) if roles or address_kind(ip) == "public" else _NOBODY
+        return Seen(owner.record, owner, owner.addresses.get(ip), roles)
+
+    # -- evidence ----------------------------------------------------------------------------------------------
+
+    def _identity(self, member: Member, src: Endpoint, data: IdentityData, time: float) -> None:
+        if data.protocol in _ANNOUNCING:
+            told = [value for name, value in data.attributes if name in ("arp.ip", "ndp.ip")] or [src.ip]
+            for ip in told:
+                self._announce(member, ip, time)
+        for name, value in data.attributes:
+            if name == "ndp.router":
+                self._evidence.make_router(member)
+                self.network.add_role(src.ip, "gateway")
+            elif name == "ntp.mode" and self.network.is_local(src.ip) and src.ip in member.addresses:
+                self.network.add_role(src.ip, "ntp")
+            if name not in ("arp.ip", "ndp.ip"):
+                self._evidence.learn(member, name, value, data.protocol, time, data.confidence)
+        self._records.dirty.add(member.record)
+
+    def _announce(self, member: Member, ip: str, time: float) -> None:
+        if not ip or address_kind(ip) in ("none", "group") or not member.mac or member.is_group:
+            return
+        if ip not in self.network.state.announced or ip not in member.addresses:
+            self.network.announce(ip, member.mac, time)
+            self._evidence.claim(member, ip, time, announced=True)
+            self._records.dirty.add(member.record)
+            self._cache.clear()
+            if "gateway" in self.network.state.roles.get(ip, ()):
+                self._evidence.make_router(member)
+        else:
+            claim = self._evidence.claim(member, ip, time, announced=True)
+            if claim is not None:
+                claim.last = max(claim.last, time)
+
+    def _lease(self, member: Member, data: LeaseData, server: Endpoint | None, time: float) -> None:
+        if data.message in ("ack", "reply") and data.address:
+            self._announce(member, data.address, time)
+        if data.hostname:
+            self._evidence.learn(member, "dhcp.hostname", data.hostname, "dhcp", time, 1.0)
+            self._records.dirty.add(member.record)
+        self.network.learn_lease(data, server.ip if server else "")
+
+    def _answer(self, source: Seen, target: Seen, server: Endpoint | None, data: DnsData) -> None:
+        self._names.learn(source.uid, data)
+        if server is not None and data.rcode == 0 and data.transport == "dns" and data.answers:
+            is_gateway = target.member is not None and target.member.is_router
+            self.network.learn_answer(server.ip, is_gateway=is_gateway)
+
+    # -- corrections and imports -------------------------------------------------------------------------------
+
+    def _correct(self, correction: Correction) -> None:
+        anchor = self._records.anchor_of(correction.device)
+        if correction.merge_into is not None and anchor:
+            into = self._records.anchor_of(correction.merge_into) if correction.merge_into else ""
+            self._evidence.force(anchor, into)
+        self._records.correct(correction)
+
+    def _adopt(self, device: Device) -> None:
+        """Take a record that another run made: its addresses, evidence and times."""
+        if device.merged_into or device.source == self._producer:
+            return
+        anchors = [(f"mac:{mac}", mac) for mac in device.macs] or [(f"ip:{ip}", "") for ip in device.addresses[:1]]
+        for anchor, mac in anchors:
+            member = self._evidence.members.get(anchor) or self._evidence.add(anchor, mac, device.first_seen)
+            if member is None:
+                continue
+            if not member.record:
+                self._records.start(member)
+            member.touch(device.first_seen, device.first_seen)
+            member.touch(device.last_seen, device.last_seen)
+            for attribute in device.evidence:
+                if attribute.source not in ("merge", "person"):
+                    self._evidence.learn(
+                        member, attribute.name, attribute.value, attribute.source, attribute.first, attribute.confidence
+                    )
+            for ip in device.addresses:
+                self._evidence.claim(member, ip, device.last_seen, announced=False)
+            self._records.dirty.add(member.record)
+        self._records.adopt(device)
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        for old, new in self._records.reconcile():
+            self._names.move(old, new)
+        for uid in self._records.forget_evicted():
+            self._names.drop(uid)
+
+    def _drops(self, now: float) -> list[Event]:
+        counts = {kind: count for kind, count in self.dropped.items() if count != self._reported.get(kind, 0)}
+        if not counts:
+            return []
+        self._reported = dict(self.dropped)
+        total = sum(self._reported.values())
+        return [
+            Event(
+                uid=hashed_uid("inventory-drops", self._producer, self._site, str(total)),
+                tenant=self._tenant,
+                time=now,
+                source=self._producer,
+                class_uid=ocsf.SOURCE_STATUS,
+                activity_id=99,
+                site=self._site,
+                data=StatusData(status="drops", detail="inventory", counts=dict(self._reported)),
+                message="inventory reached a bound: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()),
+            )
+        ]
