@@ -17,7 +17,6 @@ from thingward.model.intent import (
     CreateToken,
     EndSession,
     Intent,
-    NoteExport,
     PutLimits,
     PutSetting,
     PutUser,
@@ -80,7 +79,6 @@ def identity_handlers() -> dict[type, Handler]:
     return {
         PutUser: put_user,
         SetPassword: lambda intent, context: set_password(intent, context, guard),
-        NoteExport: note_export,
         CreateToken: create_token,
         RevokeToken: revoke_token,
         CreateSession: lambda intent, context: create_session(intent, context, guard),
@@ -135,12 +133,6 @@ def set_password(intent: Intent, context: DeskContext, guard: LoginGuard) -> Dec
     password = passwords.hash_password(body.password, context.random(16))
     changed = msgspec.structs.replace(user, password=password, time=context.now)
     return Decision(records=(changed,), plan=(f"set the password of {user.name}",), target=user.uid)
-
-
-def note_export(intent: Intent, context: DeskContext) -> Decision:
-    """Leave an audit entry that something was handed out."""
-    body = _body(intent, NoteExport)
-    return Decision(target=body.target, detail=f"{body.what} as {body.form}")
 
 
 def create_token(intent: Intent, context: DeskContext) -> Decision:
