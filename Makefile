@@ -43,7 +43,7 @@ check-types:
 check-imports:
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 check-quick: ## The fast tests alone
-	@$(BIN)/pytest -q $(QUICK) $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist loadfile $(QUICK) $(ARGS)
 format: setup-dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 

@@ -11,6 +11,7 @@ import statistics
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -94,6 +95,7 @@ def modules(package: Path) -> list[Path]:
     return sorted(package.rglob("*.py"))
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of one file."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
