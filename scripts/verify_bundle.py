@@ -1,0 +1,1 @@
+../src/thingward/assurance/verify_bundle.py
