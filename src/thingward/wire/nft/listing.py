@@ -85,9 +85,16 @@ def parse_elements(text: str) -> dict[str, float]:
 
 
 def digest_rules(listing: str) -> str:
-    """Digest a stateless listing of our tables, without what comes and goes: quarantined and learnt addresses."""
-    text = _CHANGING.sub(r"\1", listing)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Digest a stateless listing of our tables, without what comes and goes: quarantined and learnt addresses.
+
+    The order in which chains and sets were once made does not count.
+    """
+    digest = hashlib.sha256()
+    for table in sorted(_CHANGING.sub(r"\1", listing).split("\n}\n")):
+        head, _, body = table.partition(" {\n")
+        blocks = sorted(block.strip("\n") for block in body.split("\n\n"))
+        digest.update("\n\n".join([head, *blocks]).encode() + b"\n}\n")
+    return digest.hexdigest()
 
 
 def digest_state(rules: str, elements: Mapping[str, Iterable[str]]) -> str:
