@@ -58,6 +58,7 @@ def add_finding(case: Case, finding: Finding) -> Case:
     """Put a finding into its case; only alerts get a line, the others are counted."""
     case = msgspec.structs.replace(
         case,
+        time=max(case.updated, finding.time),
         severity=max(case.severity, finding.severity) if finding.is_alert else case.severity,
         updated=max(case.updated, finding.time),
         findings=(*case.findings, finding.uid)[:MAX_FINDINGS],
@@ -87,6 +88,7 @@ def add_note(
         timeline = (*timeline[:keep], *timeline[keep + 1 :])
     return msgspec.structs.replace(
         case,
+        time=max(case.updated, time),
         timeline=timeline,
         updated=max(case.updated, time),
         state=case.state if state is None else state,

@@ -1,12 +1,30 @@
-"""Which of the rules that people wrote applies to a finding."""
+"""Rules that people wrote: what one may say, and which of them applies to a finding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from thingward.model.action import ActionKind, ResponseRule
+from thingward.model.action import ActionKind, Limits, ResponseRule
 from thingward.model.device import Device
+from thingward.model.errors import InvalidInput
 from thingward.model.finding import Finding
+
+MIN_TTL_S = 10.0
+MAX_PATTERNS = 64
+
+
+def verify_rule(rule: ResponseRule, limits: Limits) -> None:
+    """Raise InvalidInput for a rule that could never act, or would act beyond the limits."""
+    if not rule.name.strip() or len(rule.name) > 100:
+        raise InvalidInput("a rule has a name of 1 to 100 characters.")
+    if rule.action is not ActionKind.QUARANTINE:
+        raise InvalidInput(f"a rule cannot {rule.action}.", hint="It can quarantine.")
+    if not MIN_TTL_S <= rule.ttl_s <= limits.max_ttl_s:
+        raise InvalidInput(f"ttl_s is {MIN_TTL_S:.0f} to {limits.max_ttl_s:.0f} seconds.")
+    if not 1 <= rule.min_severity <= 5 or not 0 <= rule.min_confidence <= 1:
+        raise InvalidInput("min_severity is 1 to 5, min_confidence 0 to 1.")
+    if not 1 <= len(rule.rules) <= MAX_PATTERNS or not all(pattern.strip() for pattern in rule.rules):
+        raise InvalidInput(f"rules names 1 to {MAX_PATTERNS} finding rules, or prefixes ending in `*`.")
 
 
 def choose_rule(rules: Iterable[ResponseRule], finding: Finding, device: Device | None) -> ResponseRule | None:
