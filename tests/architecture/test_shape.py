@@ -27,6 +27,7 @@ def listed(faults: list[str]) -> str:
         checks.undeclared,
         checks.numba_outside_kernels,
         checks.impure,
+        checks.imported_scripts,
         checks.budgets,
         checks.runtime_share,
         checks.ports,
