@@ -62,6 +62,7 @@ ATTRIBUTES: dict[str, str] = {
     "ssdp.usn": "unique service name",
     "ssh.banner": "identification string",
     "stun.software": "SOFTWARE attribute",
+    "syslog.host": "host name in the device's own log lines",
     "tls.certificate_issuer": "issuer in the server's certificate, not verified",
     "tls.certificate_names": "DNS names in the server's certificate, not verified",
     "tls.certificate_organisation": "organisation in the server's certificate, not verified",

@@ -12,10 +12,10 @@ from thingward.model.observation import (
     DnsData,
     Endpoint,
     LeaseData,
-    LogData,
     pair_digest,
 )
 from thingward.sensing.attributes import identity
+from thingward.sensing.syslog_source import log_data
 from thingward.wire.dhcp import Dhcp6Message, DhcpMessage
 from thingward.wire.dns import DnsMessage, DnsRecord
 from thingward.wire.lldp import LldpMessage
@@ -317,17 +317,9 @@ def _lldp(sender: Endpoint, receiver: Endpoint, message: LldpMessage) -> Bodies:
 
 def _syslog(sender: Endpoint, receiver: Endpoint, message: SyslogMessage) -> Bodies:
     yield sender, receiver, log_data(message)
-
-
-def log_data(message: SyslogMessage) -> LogData:
-    """Turn a syslog message into its body."""
-    return LogData(
-        host=message.host,
-        app=message.app,
-        facility=message.facility,
-        severity=message.severity,
-        message=message.text,
-    )
+    body = identity("syslog", ("syslog.host", message.host), confidence=0.4)
+    if body is not None:
+        yield sender, receiver, body
 
 
 def _stun(sender: Endpoint, receiver: Endpoint, message: StunMessage) -> Bodies:
