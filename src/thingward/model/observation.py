@@ -50,6 +50,9 @@ class FlowData(_Data, frozen=True, kw_only=True, tag="flow"):
         app: protocol by content if known (`dns`, `tls`, `http`, `mqtt` ...), else empty.
         name: server name from TLS SNI or HTTP host, else empty.
         mid_stream: the capture began after the flow did: the initiator is a guess.
+        tunnel: what carried this flow inside another one (`vxlan`, `gre` ...), empty if nothing did; only the
+            carrier can be enforced.
+        vlan: outermost VLAN id, 0 none.
     """
 
     flow: Uid
@@ -68,6 +71,8 @@ class FlowData(_Data, frozen=True, kw_only=True, tag="flow"):
     app: str = ""
     name: str = ""
     mid_stream: bool = False
+    tunnel: str = ""
+    vlan: int = 0
 
 
 class DnsAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
