@@ -32,6 +32,10 @@ class Journal(Protocol):
         """Tell how much room the entries take, those that are not durable yet included."""
         ...
 
+    def force(self) -> None:
+        """Force to disk what a journal without fsync has only handed to the operating system; else nothing."""
+        ...
+
     def close(self) -> None:
         """Sync and close; idempotent."""
         ...

@@ -12,8 +12,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of the link protocol.
 
     Attributes:
-        kind: `hello`, `batch`, `ack`, `call`, `answer`, `push`.
-        sequence: of the sender, grows by one per batch; an ack names the highest durable one.
+        kind: `hello`, `batch`, `ack`, `seen`, `call`, `answer`, `push`.
+        sequence: of the sender, grows with every batch; an ack names the highest durable one, `seen` the highest that was
+            taken and is not durable: the sender goes on and keeps it.
         channel: what it is about (`observations`, `intent`, `query`, `control` ...).
         priority: 0 telemetry (dropped first) to 2 security events (dropped last).
         body: opaque MessagePack.
@@ -66,12 +67,18 @@ class LinkServer(Protocol):
         """Register the handler for a channel: it gets (peer name, frame) and may return an answer frame.
 
         A batch is acknowledged when its handler returns; handlers of one peer start in order and may overlap. A
-        retryable error cuts the peer off, so that it sends again; any other error refuses the batch for good.
+        handler that returns a `seen` frame took the batch, but not durably: nothing later of this peer may be
+        acknowledged before `cut`. A retryable error cuts the peer off, so that it sends again; any other error
+        refuses the batch for good.
         """
         ...
 
     async def push(self, channel: str, body: bytes) -> int:
         """Send to every connected peer that subscribed to this channel; returns how many took it."""
+        ...
+
+    def cut(self, peer: str) -> None:
+        """End a peer's connection: it comes back and sends again what was not acknowledged."""
         ...
 
     async def start(self) -> None:

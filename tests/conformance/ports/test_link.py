@@ -209,3 +209,30 @@ def test_a_server_that_comes_back_gets_what_it_never_acknowledged(run: Any) -> N
         await site.server.close()
 
     run(scenario)
+
+
+def test_what_was_only_seen_stays_with_the_sender_and_comes_again_after_a_cut(run: Any) -> None:
+    async def scenario(site: Site) -> None:
+        taken: list[int] = []
+        durable = False
+
+        async def handler(peer: str, frame: Frame) -> Frame | None:
+            taken.append(frame.sequence)
+            return None if durable else Frame(kind="seen")
+
+        site.server.serve("observations", handler)
+        await site.server.start()
+        client = site.client()
+        await client.start()
+        numbers = [await client.send("observations", b"%d" % n) for n in range(200)]
+        await until(lambda: taken == numbers)
+        assert await client.acknowledged() == 0
+        assert client.spool.pending == 200
+        durable = True
+        site.server.cut(f"client#{client.spool.stream}")
+        await until(lambda: client.spool.acknowledged == numbers[-1])
+        assert taken == numbers * 2
+        await client.close()
+        await site.server.close()
+
+    run(scenario)

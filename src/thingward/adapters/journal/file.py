@@ -90,6 +90,7 @@ class FileJournal:
         self._writing = threading.Lock()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._unforced: set[int] = set()
         self._fd = -1
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_fd = _lock(folder / "lock")
@@ -167,6 +168,24 @@ class FileJournal:
         """Tell the size of all segments and of what waits to be written."""
         return self._stored_bytes + self._pending_bytes
 
+    def force(self) -> None:
+        """Force to disk what a journal with `durable=False` wrote; raises Unavailable if the disk refuses."""
+        with self._writing:
+            try:
+                for first in sorted(self._unforced & set(self._firsts)):
+                    fd = os.open(self._path(first), os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        self._disk.sync(fd)
+                    finally:
+                        os.close(fd)
+                if self._unforced:
+                    self._disk.sync_folder(self._folder)
+            except OSError as error:
+                raise Unavailable(
+                    f"the journal cannot be written: {error.strerror}.", hint="Free some space."
+                ) from error
+            self._unforced.clear()
+
     def close(self) -> None:
         """Sync if possible, and close; idempotent."""
         if self._lock_fd < 0:
@@ -234,6 +253,8 @@ class FileJournal:
         self._disk.write(self._fd, data)
         if self._is_durable:
             self._disk.sync(self._fd)
+        else:
+            self._unforced.add(self._firsts[-1])
 
     def _open_segment(self, first: int) -> None:
         fd = self._disk.open(self._path(first))

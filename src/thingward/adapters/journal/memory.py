@@ -50,6 +50,9 @@ class MemoryJournal:
         """Tell how much room the entries take."""
         return self._bytes
 
+    def force(self) -> None:
+        """Do nothing: there is no disk."""
+
     def close(self) -> None:
         """Sync; idempotent."""
         if not self.full:

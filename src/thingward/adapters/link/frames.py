@@ -14,7 +14,7 @@ from thingward.ports.link import Frame
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 16 << 20
 LENGTH = struct.Struct(">I")
-KINDS: Final = frozenset({"hello", "batch", "ack", "call", "answer", "push"})
+KINDS: Final = frozenset({"hello", "batch", "ack", "seen", "call", "answer", "push"})
 
 _encoder = msgspec.msgpack.Encoder()
 _frames = msgspec.msgpack.Decoder(Frame)

@@ -33,6 +33,12 @@ class MemoryLinkServer:
             return len(takers)
         return 0
 
+    def cut(self, peer: str) -> None:
+        """Let a peer send again what was not acknowledged."""
+        for client in self.clients:
+            if client.peer == peer:
+                client.send_again()
+
     async def start(self) -> None:
         """Listen."""
         self.running.set()
@@ -40,6 +46,8 @@ class MemoryLinkServer:
     async def close(self) -> None:
         """Stop listening."""
         self.running.clear()
+        for client in self.clients:
+            client.send_again()
 
     async def handle(self, peer: str, frame: Frame) -> Frame | None:
         """Hand a frame to its channel's handler."""
@@ -61,7 +69,8 @@ class MemoryLinkClient:
         self.refusal = ""
         self.spool = spool or memory_spool()
         self._server = server
-        self._peer = f"{name}#{self.spool.stream}"
+        self.peer = f"{name}#{self.spool.stream}"
+        self._sent = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         server.clients.append(self)
@@ -74,7 +83,7 @@ class MemoryLinkClient:
         """Begin to deliver."""
         if self._task is None:
             self.is_started = True
-            self._task = asyncio.create_task(self._deliver(), name=f"link {self._peer}")
+            self._task = asyncio.create_task(self._deliver(), name=f"link {self.peer}")
 
     async def send(self, channel: str, body: bytes, *, priority: int = 1) -> int:
         """Spool a batch for delivery."""
@@ -87,7 +96,7 @@ class MemoryLinkClient:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._server.running.wait()
-                answer = await self._server.handle(self._peer, Frame(kind="call", channel=channel, body=body))
+                answer = await self._server.handle(self.peer, Frame(kind="call", channel=channel, body=body))
         except TimeoutError:
             raise Unavailable(f"no answer on {channel} within {timeout_s:g} s.", hint="Try again.") from None
         return answer.body if answer else b""
@@ -105,16 +114,24 @@ class MemoryLinkClient:
                 await self._task
         self.spool.close()
 
+    def send_again(self) -> None:
+        """Begin anew after what was acknowledged."""
+        self._sent = 0
+        self._work.set()
+
     async def _deliver(self) -> None:
         while True:
             await self._server.running.wait()
-            entry = self.spool.next(self.spool.acknowledged)
+            entry = self.spool.next(max(self.spool.acknowledged, self._sent))
             if entry is None:
                 self._work.clear()
                 await self._work.wait()
                 continue
             try:
-                await self._server.handle(self._peer, decode_frame(entry[1][LENGTH.size :]))
+                answer = await self._server.handle(self.peer, decode_frame(entry[1][LENGTH.size :]))
+                if answer and answer.kind == "seen":
+                    self._sent = entry[0]
+                    continue
             except ThingwardError as error:
                 if error.retryable:
                     await asyncio.sleep(0.01)

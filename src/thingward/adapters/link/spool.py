@@ -110,10 +110,11 @@ class Spool:
             for queue in self._queues:
                 queue.forget(upto)
 
-    def sync(self) -> None:
-        """Force everything to disk, as far as the journals do."""
+    def force(self) -> None:
+        """Force everything that is kept to disk; raises Unavailable if the disk refuses."""
         for queue in self._queues:
             queue.journal.sync()
+            queue.journal.force()
 
     def close(self) -> None:
         """Close the journals; idempotent."""

@@ -171,6 +171,8 @@ class StreamLinkClient:
             self._delay_s = self._retry_s[0]
         if frame.kind == "ack":
             self._acknowledge(frame)
+        elif frame.kind == "seen":
+            self._leave_window(frame.sequence)
         elif frame.kind == "answer":
             future = self._calls.get(frame.sequence)
             if future is not None and not future.done():
@@ -186,7 +188,10 @@ class StreamLinkClient:
             self.refused += 1
             self.refusal = frame.error
         self.spool.acknowledge(frame.sequence)
-        for number in [number for number in self._inflight if number <= frame.sequence]:
+        self._leave_window(frame.sequence)
+
+    def _leave_window(self, upto: int) -> None:
+        for number in [number for number in self._inflight if number <= upto]:
             del self._inflight[number]
         self._work.set()
 
@@ -260,6 +265,12 @@ class StreamLinkServer:
         taken = sum(peer.offer(data, PUSH_BUFFER_BYTES) for peer in takers)
         self.missed += len(takers) - taken
         return taken
+
+    def cut(self, peer: str) -> None:
+        """End a peer's connection: it comes back and sends again what was not acknowledged."""
+        for connected, task in self._peers.items():
+            if connected.name == peer:
+                task.cancel()
 
     async def start(self) -> None:
         """Listen."""
@@ -372,16 +383,17 @@ class _Peer:
     async def _acknowledge(self) -> None:
         while True:
             number, task = await self._batches.get()
-            error = ""
+            error, kind = "", "ack"
             try:
-                await task
+                answer = await task
+                kind = answer.kind if answer else "ack"
             except ThingwardError as problem:
                 if problem.retryable:
                     raise
                 error = encode_error(problem)
             except Exception as problem:  # noqa: BLE001 - a handler's bug must not be answered by endless repeats
                 error = f"internal: {type(problem).__name__}"
-            self._send(Frame(kind="ack", sequence=number, error=error))
+            self._send(Frame(kind=kind, sequence=number, error=error))
 
     async def _handle_call(self, frame: Frame) -> None:
         self._call_count += 1
