@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from thingward.identity.access import verify_allowed
 from thingward.model.codec import encode_batch
-from thingward.model.errors import ThingwardError, UnsupportedHere
+from thingward.model.errors import InvalidInput, ThingwardError, UnsupportedHere
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.intent import Answer, CreateSession, EndSession, Intent
 from thingward.model.principal import AuditEntry
 from thingward.model.record import Record
 from thingward.ports.control_store import ControlStore
 
+B = TypeVar("B")
 REMEMBERED_ANSWERS = 10_000
 
 
@@ -98,6 +100,13 @@ class Desk:
         self._answers[key] = answer
         while len(self._answers) > REMEMBERED_ANSWERS:
             self._answers.popitem(last=False)
+
+
+def body_of(intent: Intent, kind: type[B]) -> B:
+    """Give the intent's body as what its handler expects; raises InvalidInput for another."""
+    if not isinstance(intent.body, kind):
+        raise InvalidInput(f"{kind.__name__} expected.")
+    return intent.body
 
 
 def _name(intent: Intent) -> str:

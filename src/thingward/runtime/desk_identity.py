@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import msgspec
 
@@ -25,9 +24,7 @@ from thingward.model.intent import (
 )
 from thingward.model.principal import Principal, Role, Session, SettingValue, Token
 from thingward.ports.control_store import ControlStore
-from thingward.runtime.desk import Decision, DeskContext, Handler
-
-T = TypeVar("T")
+from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
 
 #: Settings that may change while the platform runs: name to (type, least, most).
 CHANGEABLE: Mapping[str, tuple[type, float, float]] = {
@@ -91,7 +88,7 @@ def identity_handlers() -> dict[type, Handler]:
 
 def put_user(intent: Intent, context: DeskContext) -> Decision:
     """Create or change a user; the last enabled admin can be neither disabled nor demoted."""
-    body = _body(intent, PutUser)
+    body = body_of(intent, PutUser)
     name = body.name.strip()
     if not name or len(name) > 64 or not name.isprintable():
         raise InvalidInput("a user name has 1 to 64 printable characters.")
@@ -120,7 +117,7 @@ def put_user(intent: Intent, context: DeskContext) -> Decision:
 
 def set_password(intent: Intent, context: DeskContext, guard: LoginGuard) -> Decision:
     """Set one's own password; the old one is asked for, if there was one, and guarded like a log-in."""
-    body = _body(intent, SetPassword)
+    body = body_of(intent, SetPassword)
     user = _principal(context.control, intent.tenant, intent.principal)
     if user.password:
         guard.verify_open(user.name, context.now)
@@ -137,7 +134,7 @@ def set_password(intent: Intent, context: DeskContext, guard: LoginGuard) -> Dec
 
 def create_token(intent: Intent, context: DeskContext) -> Decision:
     """Mint a token for oneself, or as admin for anybody; never with more than its maker's role."""
-    body = _body(intent, CreateToken)
+    body = body_of(intent, CreateToken)
     owner = _principal(context.control, intent.tenant, body.principal or intent.principal)
     if owner.uid != intent.principal and not access.covers(intent.role, Role.ADMIN):
         raise Forbidden("only an admin makes tokens for others.")
@@ -155,7 +152,7 @@ def create_token(intent: Intent, context: DeskContext) -> Decision:
 
 def revoke_token(intent: Intent, context: DeskContext) -> Decision:
     """Revoke one's own token, or as admin anybody's."""
-    token = context.control.get(intent.tenant, Token, _body(intent, RevokeToken).token)
+    token = context.control.get(intent.tenant, Token, body_of(intent, RevokeToken).token)
     if token is None:
         raise NotFound("no such token.")
     if token.principal != intent.principal and not access.covers(intent.role, Role.ADMIN):
@@ -166,7 +163,7 @@ def revoke_token(intent: Intent, context: DeskContext) -> Decision:
 
 def create_session(intent: Intent, context: DeskContext, guard: LoginGuard) -> Decision:
     """Sign in by one-time link, or by name and password."""
-    body = _body(intent, CreateSession)
+    body = body_of(intent, CreateSession)
     used: tuple[Session, ...] = ()
     if body.link:
         link, owner = _redeem(intent.tenant, body.link, context)
@@ -191,7 +188,7 @@ def create_session(intent: Intent, context: DeskContext, guard: LoginGuard) -> D
 
 def create_login_link(intent: Intent, context: DeskContext) -> Decision:
     """Make a one-time link; the first one makes the user, as admin, without any password."""
-    body = _body(intent, CreateLoginLink)
+    body = body_of(intent, CreateLoginLink)
     owner = context.control.get(intent.tenant, Principal, user_uid(intent.tenant, body.user))
     records: tuple[Principal, ...] = ()
     if owner is None:
@@ -212,7 +209,7 @@ def create_login_link(intent: Intent, context: DeskContext) -> Decision:
 
 def end_session(intent: Intent, context: DeskContext) -> Decision:
     """Sign out: one's own session, or as admin anybody's."""
-    session = context.control.get(intent.tenant, Session, _body(intent, EndSession).session)
+    session = context.control.get(intent.tenant, Session, body_of(intent, EndSession).session)
     if session is None:
         raise NotFound("no such session.")
     if session.principal != intent.principal and not access.covers(intent.role, Role.ADMIN):
@@ -222,7 +219,7 @@ def end_session(intent: Intent, context: DeskContext) -> Decision:
 
 def put_limits(intent: Intent, context: DeskContext) -> Decision:
     """Replace the limits and the never-block list."""
-    limits = _body(intent, PutLimits).limits
+    limits = body_of(intent, PutLimits).limits
     if not 0 < limits.fleet_share_per_hour <= 1 or limits.max_ttl_s <= 0 or limits.min_devices_per_hour < 0:
         raise InvalidInput("the share must be above 0 and at most 1, the longest quarantine above 0 seconds.")
     if len(limits.never_block) > 10_000:
@@ -239,7 +236,7 @@ def put_limits(intent: Intent, context: DeskContext) -> Decision:
 
 def put_setting(intent: Intent, context: DeskContext) -> Decision:
     """Change one of the settings that may change at run time."""
-    body = _body(intent, PutSetting)
+    body = body_of(intent, PutSetting)
     if body.name not in CHANGEABLE:
         raise InvalidInput(
             f"{body.name} cannot change at run time.",
@@ -295,9 +292,3 @@ def _verify_other_admin(control: ControlStore, tenant: str, uid: str) -> None:
     page = control.page(tenant, Principal, limit=1000)
     if not any(user.role is Role.ADMIN and not user.disabled and user.uid != uid for user in page.items):
         raise Forbidden("the last admin can be neither disabled nor demoted.", hint="Make another admin first.")
-
-
-def _body(intent: Intent, kind: type[T]) -> T:
-    if not isinstance(intent.body, kind):
-        raise InvalidInput(f"{kind.__name__} expected.")
-    return intent.body

@@ -37,10 +37,9 @@ from thingward.response.plan import (
     plan_release,
     plan_withdrawal,
 )
-from thingward.runtime.desk import Decision, DeskContext, Handler
+from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
 
 R = TypeVar("R", bound=Record)
-B = TypeVar("B")
 MAX_RULES = 200
 _PAGE = 500
 
@@ -65,7 +64,7 @@ def response_handlers(situation_of: SituationOf) -> dict[type, Handler]:
 
 def approve(intent: Intent, context: DeskContext, situation_of: SituationOf) -> Decision:
     """Put profiles in force for a device, a kind or a site."""
-    body = _body(intent, ApproveProfiles)
+    body = body_of(intent, ApproveProfiles)
     situation = situation_of(intent.tenant)
     fields = {"device": "uid", "kind": "kind", "site": "site"}
     chosen = [d.uid for d in situation.devices.values() if getattr(d, fields[body.scope]) == body.target]
@@ -80,7 +79,7 @@ def approve(intent: Intent, context: DeskContext, situation_of: SituationOf) -> 
 
 def withdraw(intent: Intent, context: DeskContext) -> Decision:
     """Take an approval back."""
-    body = _body(intent, WithdrawApproval)
+    body = body_of(intent, WithdrawApproval)
     approval = _get(context.control, intent.tenant, Approval, body.approval, "approval")
     device = context.control.get(intent.tenant, Device, approval.device)
     return _decided(plan_withdrawal(approval, device, _request(intent, context, body.comment)))
@@ -88,7 +87,7 @@ def withdraw(intent: Intent, context: DeskContext) -> Decision:
 
 def quarantine(intent: Intent, context: DeskContext, situation_of: SituationOf) -> Decision:
     """Shut a device out for a time; a refusal by limits is an error, and never-block cannot be forced."""
-    body = _body(intent, QuarantineDevice)
+    body = body_of(intent, QuarantineDevice)
     situation = situation_of(intent.tenant)
     device = _device(situation, body.device)
     request = _request(intent, context, body.reason, case=body.case)
@@ -97,14 +96,14 @@ def quarantine(intent: Intent, context: DeskContext, situation_of: SituationOf) 
 
 def release(intent: Intent, context: DeskContext, situation_of: SituationOf) -> Decision:
     """Undo a quarantine."""
-    body = _body(intent, ReleaseDevice)
+    body = body_of(intent, ReleaseDevice)
     situation = situation_of(intent.tenant)
     return _decided(plan_release(situation, _device(situation, body.device), _request(intent, context, body.reason)))
 
 
 def edit_device(intent: Intent, context: DeskContext) -> Decision:
     """Record a person's correction; inventory applies it and it stays."""
-    body = _body(intent, EditDevice)
+    body = body_of(intent, EditDevice)
     device = _get(context.control, intent.tenant, Device, body.device, "device")
     if body.merge_into:
         _get(context.control, intent.tenant, Device, body.merge_into, "device to merge into")
@@ -137,7 +136,7 @@ def edit_device(intent: Intent, context: DeskContext) -> Decision:
 
 def update_case(intent: Intent, context: DeskContext) -> Decision:
     """Add a note, assign, close or reopen a case."""
-    body = _body(intent, UpdateCase)
+    body = body_of(intent, UpdateCase)
     case = _get(context.control, intent.tenant, Case, body.case, "case")
     who, lines = intent.principal, []
     if body.note:
@@ -158,7 +157,7 @@ def update_case(intent: Intent, context: DeskContext) -> Decision:
 
 def put_rule(intent: Intent, context: DeskContext) -> Decision:
     """Create or replace a response rule; who wrote it is kept."""
-    rule = _body(intent, PutRule).rule
+    rule = body_of(intent, PutRule).rule
     if not rule.name.strip() or not rule.rules or not 1 <= rule.min_severity <= 5 or not rule.ttl_s > 0:
         raise InvalidInput("a rule needs a name, finding rules, a severity of 1 to 5 and a time above 0.")
     known = context.control.get(intent.tenant, ResponseRule, rule.uid) if rule.uid else None
@@ -178,7 +177,7 @@ def put_rule(intent: Intent, context: DeskContext) -> Decision:
 
 def delete_rule(intent: Intent, context: DeskContext) -> Decision:
     """Delete a rule: it is kept as a record, switched off and marked."""
-    rule = _get(context.control, intent.tenant, ResponseRule, _body(intent, DeleteRule).rule, "rule")
+    rule = _get(context.control, intent.tenant, ResponseRule, body_of(intent, DeleteRule).rule, "rule")
     if rule.deleted:
         raise Conflict("the rule is deleted already.")
     gone = msgspec.structs.replace(rule, deleted=True, enabled=False, time=context.now, by=intent.principal)
@@ -187,7 +186,7 @@ def delete_rule(intent: Intent, context: DeskContext) -> Decision:
 
 def note_export(intent: Intent, context: DeskContext) -> Decision:
     """Leave the audit entry that every decision leaves."""
-    body = _body(intent, NoteExport)
+    body = body_of(intent, NoteExport)
     return Decision(target=body.target, detail=f"{body.what} as {body.form}")
 
 
@@ -259,9 +258,3 @@ def _get(control: ControlStore, tenant: str, kind: type[R], uid: str, what: str)
     if found is None:
         raise NotFound(f"no such {what}.")
     return found
-
-
-def _body(intent: Intent, kind: type[B]) -> B:
-    if not isinstance(intent.body, kind):
-        raise InvalidInput(f"{kind.__name__} expected.")
-    return intent.body

@@ -1,0 +1,63 @@
+"""Imports are stamped and bounded; bundles go to an owner-only folder; the demo's attack exists only in the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thingward.adapters.control_store.memory import MemoryControlStore
+from thingward.adapters.signer.ed25519_file import Ed25519FileSigner
+from thingward.assurance.service import EvidenceService
+from thingward.model import intent as intents
+from thingward.model.codec import encode_batch
+from thingward.model.device import Device
+from thingward.model.intent import Answer, Intent
+from thingward.model.observation import Observation, StatusData
+from thingward.model.principal import Principal, Role
+from thingward.model.record import Record
+from thingward.runtime.desk import Desk
+from thingward.runtime.desk_records import record_handlers
+
+DEVICE = Device(uid="d-1", tenant="elsewhere", time=1.0, source="guard:x")
+ADMIN = Principal(uid="u-evil", tenant="default", time=1.0, source="x", name="evil", role=Role.ADMIN)
+SEEN = Observation(uid="o-1", tenant="elsewhere", time=1.0, source="x", data=StatusData(status="alive"))
+
+
+def ask(tmp_path: Path, body: Any, *, demo: bool = False) -> tuple[Answer, tuple[Record, ...]]:
+    evidence = EvidenceService(Ed25519FileSigner(tmp_path / "key.pem"))
+    desk = Desk(record_handlers(evidence, tmp_path / "bundles", demo=demo))
+    intent = Intent(uid="i", tenant="default", principal="u", role=Role.ADMIN, time=1.0, body=body)
+    return desk.handle(intent, MemoryControlStore(), random=bytes, now=1.0)
+
+
+def test_import_is_stamped_and_takes_no_users(tmp_path: Path) -> None:
+    batch = encode_batch([DEVICE, ADMIN])
+    answer, records = ask(tmp_path, intents.ImportRecords(source="a.pcap", batch=batch))
+    assert answer.ok and not any(isinstance(record, Principal) for record in records)
+    (device,) = [record for record in records if isinstance(record, Device)]
+    assert (device.tenant, device.source) == ("default", "import:a.pcap")
+
+
+@pytest.mark.parametrize("batch", [b"", b"\xc1", encode_batch([]), encode_batch([ADMIN])])
+def test_nothing_to_import_is_said(tmp_path: Path, batch: bytes) -> None:
+    assert ask(tmp_path, intents.ImportRecords(source="a", batch=batch))[0].code == "input.invalid"
+
+
+def test_pushed_observations_keep_only_observations(tmp_path: Path) -> None:
+    answer, records = ask(tmp_path, intents.ImportFlowLog(source="zeek", batch=encode_batch([SEEN, ADMIN])))
+    assert answer.ok
+    (seen,) = [record for record in records if isinstance(record, Observation)]
+    assert (seen.tenant, seen.source) == ("default", "push:zeek")
+
+
+def test_attack_only_in_the_demo(tmp_path: Path) -> None:
+    assert ask(tmp_path, intents.StartAttack())[0].code == "machine.unsupported"
+    assert ask(tmp_path, intents.StartAttack(), demo=True)[0].ok
+
+
+def test_bundle_of_nothing_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    answer, _ = ask(tmp_path, intents.ExportEvidence(scope="case", target="none"))
+    assert answer.code == "record.not_found"
+    assert not (tmp_path / "bundles").exists()
