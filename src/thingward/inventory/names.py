@@ -9,6 +9,21 @@ from thingward.model.observation import DnsData
 NAMES_PER_ADDRESS: Final = 4
 
 
+def answered_addresses(data: DnsData) -> list[str]:
+    """Give the addresses that an answer has for its question; only records that hang together with it count."""
+    if data.rcode != 0 or data.transport != "dns" or not data.answers:
+        return []
+    owners = {data.qname}
+    found = []
+    for answer in data.answers:
+        if answer.name in owners:
+            if answer.rrtype == "CNAME":
+                owners.add(answer.value)
+            elif answer.rrtype in ("A", "AAAA"):
+                found.append(answer.value)
+    return found
+
+
 class NameBook:
     """Names per (device, address), newest first, bounded per device; the address unused longest goes first."""
 
@@ -18,18 +33,12 @@ class NameBook:
         self.dropped = 0
 
     def learn(self, device: str, data: DnsData) -> None:
-        """Take an answer that this device received; only records that hang together with the question count."""
-        if data.rcode != 0 or data.transport != "dns" or not data.answers:
-            return
-        book = self._books.setdefault(device, {})
-        owners = {data.qname}
-        for answer in data.answers:
-            if answer.name not in owners:
-                continue
-            if answer.rrtype == "CNAME":
-                owners.add(answer.value)
-            elif answer.rrtype in ("A", "AAAA"):
-                self._note(book, answer.value, data.qname)
+        """Take an answer that this device received."""
+        addresses = answered_addresses(data)
+        if addresses:
+            book = self._books.setdefault(device, {})
+            for address in addresses:
+                self._note(book, address, data.qname)
 
     def _note(self, book: dict[str, tuple[str, ...]], address: str, name: str) -> None:
         known = book.pop(address, ())

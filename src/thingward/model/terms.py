@@ -16,6 +16,7 @@ from thingward.model.event import Event
 from thingward.model.observation import Endpoint, FlowData
 
 BROADCAST: Final = "255.255.255.255"
+ARP: Final = 0x0806
 ICMP: Final = 1
 IGMP: Final = 2
 TCP: Final = 6
@@ -83,6 +84,7 @@ class FlowGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         cell: start of the time cell, seconds since 1970.
         flows, answered: how many, and how many of them the responder took up.
+        opened: how many were seen from their beginning on.
         bytes: both directions. first, last: seconds since 1970 of first and last flow's start.
     """
 
@@ -90,6 +92,7 @@ class FlowGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cell: float
     flows: int
     answered: int
+    opened: int
     bytes: int
     first: float
     last: float
@@ -129,11 +132,17 @@ def is_service_port(port: int) -> bool:
 
 def is_answered(data: FlowData) -> bool:
     """Tell whether the responder took the flow up: silence and refusal (RST) are no answer."""
-    if data.packets_in == 0:
+    if data.packets_in == 0 and not data.flags_in:
         return False
     if data.proto == TCP and data.flags_in:
         return bool(data.flags_in & 0x0B) or data.flags_in & 0x14 == 0x10
     return True
+
+
+def is_stray(data: FlowData, side: Literal["src", "dst"]) -> bool:
+    """Tell whether a flow is the rest of an old connection that this end refused: nothing began, nothing is needed."""
+    rst = data.flags_in & 0x04
+    return side == "dst" and data.proto == TCP and data.mid_stream and bool(rst) and not data.flags_out & 0x02
 
 
 def terms_of(event: Event, side: Literal["src", "dst"]) -> FlowTerms | None:
@@ -157,24 +166,34 @@ def _direction(is_out: bool) -> Literal["out", "in"]:
 
 
 def _peer_terms(
-    data: FlowData, me: Endpoint, peer: Endpoint, *, is_out: bool, port: int, roles: tuple[str, ...], flip_port: int = 0
+    data: FlowData,
+    me: Endpoint,
+    peer: Endpoint,
+    *,
+    is_out: bool,
+    port: int,
+    roles: tuple[str, ...],
+    flip_port: int = 0,
+    ethertype: int = 0,
 ) -> FlowTerms:
     group = is_group(peer)
     address = peer.ip or peer.mac
     if group and (peer.ip == BROADCAST or address_kind(peer.ip) != "group"):
         address = BROADCAST if peer.ip else peer.mac
     return FlowTerms(
-        _direction(is_out), data.proto, port, data.ethertype if data.proto < 0 else 0, "" if group else peer.device,
+        _direction(is_out), data.proto, port, ethertype, "" if group else peer.device,
         address, peer.names, data.name if is_out else "", roles, group, flip_port,
     )  # fmt: skip
 
 
 def _link(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
     if data.ethertype in _ARP_TYPES:
-        roles: tuple[str, ...] = ("arp",)
+        role, ethertype = "arp", ARP
+    elif data.ethertype in _LINK_TYPES:
+        role, ethertype = "link", 0
     else:
-        roles = ("link",) if data.ethertype in _LINK_TYPES else ()
-    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=roles)
+        return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=(), ethertype=data.ethertype)
+    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=(role,), ethertype=ethertype)
 
 
 def _icmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
