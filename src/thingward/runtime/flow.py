@@ -1,6 +1,6 @@
 """The one road: every record passes the stages from top to bottom, in the platform and in `guard` alike.
 
-    bytes -> Observation | normalise -> inventory -> learning -> judge -> detection -> triage -> response -> ledger
+    bytes -> Observation | normalise -> inventory -> detection -> learning -> judge -> triage -> response -> ledger
 
 `runtime.stages` builds that list; this module only drives it. A road does no I/O: records and commands come out, and
 whoever drives it stores the one and carries out the other.
