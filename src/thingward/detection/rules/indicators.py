@@ -98,7 +98,7 @@ class IndicatorMatch(WindowRule):
             dst=record.dst,
             severity=severity,
             confidence=sighting.confidence,
-            first=record.time,
+            first=record.data.first if isinstance(record.data, FlowData) else record.time,
             artifacts=(
                 FindingArtifact(name="indicator", value=sighting.pattern, record=record.uid),
                 FindingArtifact(name="pack", value=sighting.pack),

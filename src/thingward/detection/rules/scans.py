@@ -55,15 +55,17 @@ class PortScan(WindowRule):
         key = f"{who(src)} {dst.ip or dst.mac}"
         if data.proto == TCP:
             if is_first_report(data) and is_attempt(data):
-                yield from self._look_tcp(record, src, dst, key, site)
+                yield from self._look_tcp(record, data.first, src, dst, key, site)
         elif data.proto == UDP and is_unanswered(data) and is_attempt(data) and _is_asking(src):
             seen = self._udp.add(key, str(dst.port), data.first)
             if seen.count >= self._t.scan_ports_udp:
                 yield self._hit(record, src, dst, site, seen, "UDP", self._t.scan_ports_span_s)
 
-    def _look_tcp(self, record: Event, src: Endpoint, dst: Endpoint, key: str, site: SiteKnowledge) -> Iterator[Hit]:
-        seen = self._fast.add(key, str(dst.port), record.time)
-        slow = self._slow.add(key, str(dst.port), record.time)
+    def _look_tcp(
+        self, record: Event, time: float, src: Endpoint, dst: Endpoint, key: str, site: SiteKnowledge
+    ) -> Iterator[Hit]:
+        seen = self._fast.add(key, str(dst.port), time)
+        slow = self._slow.add(key, str(dst.port), time)
         if seen.count >= self._t.scan_ports:
             yield self._hit(record, src, dst, site, seen, "TCP", self._t.scan_ports_span_s)
         elif slow.count >= self._t.scan_ports_slow:
@@ -123,7 +125,7 @@ class HostScan(WindowRule):
         if data.proto == UDP and dst.port:
             return self._look_udp(record, data, src, dst, site)
         if _ECHO.get(data.proto) == data.icmp_type and is_first_report(data):
-            seen = self._ping.add(who(src), dst.ip, record.time)
+            seen = self._ping.add(who(src), dst.ip, data.first)
             return self._judge(record, site, seen, self._t.scan_icmp_hosts, self._t.scan_hosts_span_s, "ping", 0.7)
         return ()
 
@@ -136,8 +138,8 @@ class HostScan(WindowRule):
             if not is_first_report(data):
                 return ()
             # One key for all worm ports: Mirai mixes 23 and 2323.
-            seen = self._worm.add(f"{who(src)} worm", host, record.time)
-            slow = self._slow.add(f"{who(src)} worm", host, record.time)
+            seen = self._worm.add(f"{who(src)} worm", host, data.first)
+            slow = self._slow.add(f"{who(src)} worm", host, data.first)
             hits = self._judge(record, site, seen, t.scan_worm_hosts, t.scan_worm_span_s, f"tcp/{dst.port}", 0.95)
             return hits or self._judge(
                 record, site, slow, t.scan_worm_slow_hosts, t.scan_worm_slow_span_s, f"tcp/{dst.port}", 0.9
@@ -145,7 +147,7 @@ class HostScan(WindowRule):
         busy = dst.port in BUSY_PORTS or (dst.port not in SSH_PORTS and not site.is_local(dst))
         if (busy and not is_unanswered(data)) or (not busy and not is_first_report(data)):
             return ()
-        seen = self._any.add(key, host, record.time)
+        seen = self._any.add(key, host, data.first)
         limit = t.scan_ssh_hosts if dst.port in SSH_PORTS else t.scan_hosts
         return self._judge(record, site, seen, limit, t.scan_hosts_span_s, f"tcp/{dst.port}", 0.75)
 

@@ -96,7 +96,7 @@ class Reachable(WindowRule):
             src=src,
             dst=dst,
             severity=4 if dst.port in CONTROL_PORTS else 0,
-            first=record.time,
+            first=data.first,
         )
 
     def _mapping(self, record: Event, src: Endpoint, dst: Endpoint, protocol: str) -> Hit:
