@@ -105,6 +105,7 @@ FLOW = np.dtype(
         ("first_ns", "i8"),  # of the packets in this report
         ("last_ns", "i8"),
         ("flow", "u8"),  # number of the flow, unique within its table
+        ("packet", "i8"),  # where its first packet lies in the stream of bytes
         ("src_mac", "u8"),  # initiator
         ("dst_mac", "u8"),
         ("src_hi", "u8"),

@@ -176,9 +176,11 @@ class Inflater:
         while data and not self._over and self.problem is None:
             before = len(data)
             self._begun = True
+            saved = self._stream.copy()
             try:
                 piece = self._stream.decompress(data, self.PIECE_BYTES)
             except zlib.error as error:
+                yield from self._until_error(saved, data)
                 self._fail(str(error).rsplit(": ", 1)[-1], data)
                 return
             if piece:
@@ -187,6 +189,21 @@ class Inflater:
             self._position += before - len(data)
         if final and self._begun and self.problem is None:
             self._fail("cut short", b"")
+
+    def _until_error(self, stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+        """Unpack again in ever smaller steps, so that everything before the damage is kept."""
+        for step in (65536, 256, 1):
+            while data:
+                saved = stream.copy()
+                try:
+                    piece = stream.decompress(data[:step], self.PIECE_BYTES)
+                except zlib.error:
+                    stream = saved
+                    break
+                if piece:
+                    yield piece
+                data = stream.unconsumed_tail + data[step:]
+                self._position += step
 
     def _rest(self) -> bytes:
         """Give the bytes that were not used yet; starts the next member where one ended."""

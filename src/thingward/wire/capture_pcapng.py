@@ -17,6 +17,7 @@ _SAMPLE_BYTES = 32
 _MAX_INTERFACES = 65536
 _OPTION_RESOLUTION = 9
 _OPTION_SHIFT = 14
+_MOST_UNITS = 10**19
 _REASONS = {
     scan.BAD_LENGTH: "block or packet larger than allowed",
     scan.BAD_BLOCK: "block too short for what it holds",
@@ -120,10 +121,7 @@ class PcapngMachine:
             return at, scan.BAD_BLOCK
         if len(self._interfaces) >= _MAX_INTERFACES:
             return at, scan.BAD_LENGTH
-        interface = self._interface(data[at + 8 : at + size - 4])
-        if interface is None:
-            return at, scan.BAD_BLOCK
-        self._interfaces.append(interface)
+        self._interfaces.append(self._interface(data[at + 8 : at + size - 4]))
         self._columns = _as_columns(self._interfaces)
         return at + size, scan.FULL
 
@@ -149,7 +147,7 @@ class PcapngMachine:
         self._columns = _as_columns([])
         return at + size, scan.FULL
 
-    def _interface(self, body: bytes) -> Interface | None:
+    def _interface(self, body: bytes) -> Interface:
         sign = ">" if self._big else "<"
         link, _, snaplen = struct.unpack_from(sign + "HHI", body)
         units, shift_s, at = 1_000_000, 0, 8
@@ -164,9 +162,7 @@ class PcapngMachine:
             elif code == _OPTION_SHIFT and size == 8:
                 (shift_s,) = struct.unpack(sign + "q", value)
             at += 4 + ((size + 3) & ~3)
-        if units >= 1 << 64:
-            return None
-        return Interface(link, snaplen, units, max(-scan.MAX_SECONDS, min(shift_s, scan.MAX_SECONDS)))
+        return Interface(link, snaplen, min(units, _MOST_UNITS), max(-scan.MAX_SECONDS, min(shift_s, scan.MAX_SECONDS)))
 
     def _number(self, data: bytes, at: int) -> int:
         return int.from_bytes(data[at : at + 4], "big" if self._big else "little")
