@@ -116,9 +116,9 @@ class JudgeStage:
             if abs(now - waiting.since) >= NAME_WAIT_S:
                 del self._waiting[key]
                 findings += self._judge(waiting.event, waiting.side, may_wait=False)
-        for key, matter in list(self._matters.items()):
+        for name, matter in list(self._matters.items()):
             if now - matter.last >= WINDOW_S:
-                del self._matters[key]
+                del self._matters[name]
         return Output(records=findings)
 
     def finish(self, now: float) -> Output:
