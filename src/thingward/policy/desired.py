@@ -11,7 +11,7 @@ from thingward.model.action import Approval, EnforcementEntry, EnforcementState,
 from thingward.model.device import Device
 from thingward.model.ids import DEFAULT_SITE
 from thingward.model.profile import Acl, PeerKind
-from thingward.policy.judge import Site, resolve_acl
+from thingward.policy.verdict import Site, resolve_acl
 
 
 def approvals_in_force(approvals: Iterable[Approval], devices: Iterable[Device] = ()) -> dict[str, Approval]:

@@ -1,104 +1,270 @@
-"""May this flow be: a profile, compiled, asked about flows in its own terms."""
+"""The judge stage: flows of devices with an approved profile that the profile does not allow become findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
-from thingward.model.matching import AclIndex
-from thingward.model.profile import Acl, PeerKind
-from thingward.model.terms import FlowTerms
+from thingward.model.action import Approval
+from thingward.model.device import Device
+from thingward.model.errors import InvalidInput
+from thingward.model.event import Event
+from thingward.model.finding import Finding, FindingArtifact
+from thingward.model.flow import Output
+from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, hashed_uid
+from thingward.model.observation import Endpoint, FlowData
+from thingward.model.record import Record
+from thingward.model.terms import FlowTerms, is_answered, is_stray, terms_of
+from thingward.policy.desired import approvals_in_force, site_words
+from thingward.policy.verdict import ProfileJudge, peer_text, service_text
 
-PROTOCOL_NAMES: Final = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6"}
+RULE: Final = "policy.violation"
+WINDOW_S: Final = 600.0
+NAME_WAIT_S: Final = 10.0
+
+Side = Literal["src", "dst"]
+_SIDES: Final[tuple[Side, Side]] = ("src", "dst")
 
 
-class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """What a profile's words mean at a site, where the flow itself does not say.
+class JudgeBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the judge may keep.
 
     Attributes:
-        same_maker: uids of devices by maker, in lower case.
-        controllers: MUD controller URI to device uids, addresses or names.
+        matters: (device, peer, service) combinations whose repeats are folded. waiting: flows whose name may still come.
     """
 
-    same_maker: Mapping[str, tuple[str, ...]] = {}
-    controllers: Mapping[str, tuple[str, ...]] = {}
+    matters: int = 20_000
+    waiting: int = 4096
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What a profile says to a flow: the entry that allows it, or why none does."""
+class _Matter(msgspec.Struct):
+    """Violations of one device, peer and service."""
 
-    acl: Acl | None
-    reason: str = ""
-
-    @property
-    def permitted(self) -> bool:
-        """Tell whether some entry allows the flow."""
-        return self.acl is not None
-
-
-class ProfileJudge:
-    """One profile's entries, indexed; judging costs a few look-ups."""
-
-    def __init__(self, acls: Iterable[Acl], site: Site | None = None) -> None:
-        self._index: AclIndex[Acl] = AclIndex()
-        self._claimable: set[tuple[int, int]] = set()
-        self.services: set[tuple[str, int, int]] = set()
-        for acl in acls:
-            for plain in resolve_acl(acl, site or Site()):
-                self._index.add(plain, acl)
-            self.services.add((acl.direction, acl.proto, acl.port))
-            if acl.peer is PeerKind.NAME and not acl.resolved:
-                self._claimable.add((acl.proto, acl.port))
-
-    def judge(self, terms: FlowTerms) -> Verdict:
-        """Say whether an entry allows the flow."""
-        acl = self._index.find(terms)
-        return Verdict(acl) if acl is not None else Verdict(None, refusal(terms))
-
-    def may_claim(self, terms: FlowTerms) -> bool:
-        """Tell whether a name that the flow may still show (TLS, HTTP) could make an entry allow it."""
-        return terms.direction == "out" and not terms.claimed and (terms.proto, terms.port) in self._claimable
+    start: float
+    first: float
+    last: float
+    count: int = 0
+    reported: int = 0
+    unanswered: int = 0
 
 
-def resolve_acl(acl: Acl, site: Site) -> list[Acl]:
-    """Write an entry in words that flows carry: devices of one maker, controllers; others stay as they are."""
-    if acl.peer is PeerKind.SAME_MAKER:
-        devices = site.same_maker.get(acl.value.lower(), ())
-        return [msgspec.structs.replace(acl, peer=PeerKind.DEVICE, value=uid) for uid in devices]
-    if acl.peer is PeerKind.CONTROLLER:
-        return [
-            msgspec.structs.replace(acl, peer=_kind_of(value), value=value)
-            for value in site.controllers.get(acl.value, ())
-        ]
-    return [acl]
+class _Waiting(msgspec.Struct):
+    event: Event
+    side: Side
+    since: float
 
 
-def _kind_of(value: str) -> PeerKind:
-    if value.startswith("d-"):
-        return PeerKind.DEVICE
-    is_address = ":" in value or value.replace(".", "").isdigit()
-    return PeerKind.ADDRESS if is_address else PeerKind.NAME
+class _State(msgspec.Struct, kw_only=True):
+    approvals: list[Approval]
+    devices: list[Device]
+    matters: list[tuple[str, _Matter]]
+    dropped: dict[str, int]
 
 
-def refusal(terms: FlowTerms) -> str:
-    """Say in one line what no entry allows."""
-    towards = "to" if terms.direction == "out" else "from"
-    return f"no entry allows {service_text(terms.proto, terms.port, terms.ethertype)} {towards} {peer_text(terms)}"
+class JudgeStage:
+    """Emits one `policy.violation` finding per device, peer and service and ten minutes, with counts.
 
+    Only approved profiles are judged: a device that is merely observed never violates anything.
+    """
 
-def service_text(proto: int, port: int, ethertype: int = 0) -> str:
-    """Give a service for people: `tcp/443`, `icmp`, `ether 0x88cc`."""
-    if proto < 0:
-        return f"ether {ethertype:#06x}" if ethertype else "link control"
-    name = PROTOCOL_NAMES.get(proto, f"ip/{proto}")
-    return f"{name}/{port}" if port else name
+    name = "judge"
 
+    def __init__(
+        self,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        site: str = DEFAULT_SITE,
+        producer: str = "judge",
+        bounds: JudgeBounds | None = None,
+        controllers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._bounds = bounds or JudgeBounds()
+        self._tenant, self._site, self._producer = Tenant(tenant), site, producer
+        self._controllers = dict(controllers or {})
+        self._approvals: dict[str, Approval] = {}
+        self._devices: dict[str, Device] = {}
+        self._judges: dict[str, ProfileJudge] = {}
+        self._stale = True
+        self._matters: OrderedDict[str, _Matter] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, Side], _Waiting] = OrderedDict()
+        self.dropped: dict[str, int] = {"matters": 0, "waiting": 0}
 
-def peer_text(terms: FlowTerms) -> str:
-    """Give a flow's peer for people: its name if one is known, else device or address."""
-    name = terms.names[0] if terms.names else terms.claimed
-    if name:
-        return name
-    return terms.device or terms.address or "/".join(terms.roles) or "nobody"
+    # -- the stage ---------------------------------------------------------------------------------------------
+
+    def feed(self, batch: Sequence[Record], now: float) -> Output:
+        """Judge a batch; findings follow its records."""
+        findings: list[Record] = []
+        for record in batch:
+            kind = type(record)
+            if kind is Event:
+                if self._approvals:
+                    findings += self._event(record)  # type: ignore[arg-type]
+            elif kind is Approval:
+                self._approvals[record.uid] = record  # type: ignore[assignment]
+                self._stale = True
+            elif kind is Device:
+                self._device(record)  # type: ignore[arg-type]
+        return Output(records=[*batch, *findings])
+
+    def tick(self, now: float) -> Output:
+        """Judge flows whose name did not come, and report what was folded into windows that are over."""
+        findings: list[Record] = []
+        for key, waiting in list(self._waiting.items()):
+            if abs(now - waiting.since) >= NAME_WAIT_S:
+                del self._waiting[key]
+                findings += self._judge(waiting.event, waiting.side, may_wait=False)
+        for name, matter in list(self._matters.items()):
+            if now - matter.last >= WINDOW_S:
+                del self._matters[name]
+        return Output(records=findings)
+
+    def finish(self, now: float) -> Output:
+        """Judge everything that still waits: the end of a file."""
+        findings: list[Record] = []
+        for waiting in self._waiting.values():
+            findings += self._judge(waiting.event, waiting.side, may_wait=False)
+        self._waiting.clear()
+        return Output(records=findings)
+
+    def snapshot(self) -> bytes:
+        """Give the whole state."""
+        return msgspec.msgpack.encode(
+            _State(
+                approvals=list(self._approvals.values()),
+                devices=list(self._devices.values()),
+                matters=list(self._matters.items()),
+                dropped=self.dropped,
+            )
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Take a state that `snapshot` gave."""
+        try:
+            kept = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"not a snapshot of the judge: {error}.") from error
+        self._approvals = {approval.uid: approval for approval in kept.approvals}
+        self._devices = {device.uid: device for device in kept.devices}
+        self._matters = OrderedDict(kept.matters)
+        self.dropped = kept.dropped
+        self._stale = True
+
+    # -- judging -----------------------------------------------------------------------------------------------
+
+    def _device(self, device: Device) -> None:
+        """Keep what entries by maker and merges need; nothing else of a device matters here."""
+        old = self._devices.get(device.uid)
+        if old is None or (old.maker, old.merged_into, old.group) != (device.maker, device.merged_into, device.group):
+            self._devices[device.uid] = Device(
+                uid=device.uid, tenant=device.tenant, time=device.time, source=device.source, site=device.site,
+                maker=device.maker, merged_into=device.merged_into, group=device.group,
+            )  # fmt: skip
+            self._stale = True
+
+    def _compile(self) -> None:
+        devices = list(self._devices.values())
+        words = site_words(devices, self._controllers)
+        in_force = approvals_in_force(self._approvals.values(), devices)
+        self._judges = {uid: ProfileJudge(approval.acls, words) for uid, approval in in_force.items()}
+        live = {approval.uid for approval in in_force.values()}
+        self._approvals = {uid: item for uid, item in self._approvals.items() if uid in live}
+        self._stale = False
+
+    def _event(self, event: Event) -> list[Finding]:
+        if type(event.data) is not FlowData or event.src is None or event.dst is None:
+            return []
+        if self._stale:
+            self._compile()
+        found: list[Finding] = []
+        for side in _SIDES:
+            me: Endpoint = event.src if side == "src" else event.dst
+            if me.device in self._judges and not is_stray(event.data, side):
+                self._waiting.pop((event.data.flow, side), None)
+                found += self._judge(event, side, may_wait=event.data.state in ("new", "update"))
+        return found
+
+    def _judge(self, event: Event, side: Side, *, may_wait: bool) -> list[Finding]:
+        terms = terms_of(event, side)
+        me = event.src if side == "src" else event.dst
+        if terms is None or me is None or me.device not in self._judges:
+            return []
+        judge = self._judges[me.device]
+        verdict = judge.judge(terms)
+        if verdict.permitted:
+            return []
+        if may_wait and judge.may_claim(terms):
+            self._wait(event, side)
+            return []
+        return self._report(event, terms, me.device, verdict.reason)
+
+    def _wait(self, event: Event, side: Side) -> None:
+        assert isinstance(event.data, FlowData)
+        self._waiting[event.data.flow, side] = _Waiting(event, side, event.time)
+        if len(self._waiting) > self._bounds.waiting:
+            self._waiting.popitem(last=False)
+            self.dropped["waiting"] += 1
+
+    def _report(self, event: Event, terms: FlowTerms, device: str, reason: str) -> list[Finding]:
+        data = event.data
+        assert isinstance(data, FlowData)
+        peer, service = peer_text(terms), service_text(terms.proto, terms.port, terms.ethertype)
+        key = f"{device} {terms.direction} {peer} {service}"
+        matter = self._matters.get(key)
+        if matter is None or abs(data.last - matter.start) >= WINDOW_S:
+            matter = self._matters[key] = _Matter(data.last, data.first, data.last)
+            if len(self._matters) > self._bounds.matters:
+                self._matters.popitem(last=False)
+                self.dropped["matters"] += 1
+        self._matters.move_to_end(key)
+        if data.state in ("new", "whole") or not matter.count:
+            matter.count += 1
+            matter.unanswered += not is_answered(data)
+        matter.last = max(matter.last, data.last)
+        if matter.count < max(1, matter.reported * 2):
+            return []  # repeats are told when their number has doubled
+        if matter.count == matter.reported:
+            return []
+        matter.reported = matter.count
+        return [self._finding(event, terms, device, reason, key, matter)]
+
+    def _finding(self, event: Event, terms: FlowTerms, device: str, reason: str, key: str, matter: _Matter) -> Finding:
+        peer, service = peer_text(terms), service_text(terms.proto, terms.port, terms.ethertype)
+        towards = "to" if terms.direction == "out" else "from"
+        lateral = bool(terms.device) and terms.direction == "out"
+        attempt = " (never answered)" if matter.unanswered == matter.count else ""
+        return Finding(
+            uid=hashed_uid("violation", self._site, key, f"{matter.start:.3f}", str(matter.count)),
+            tenant=self._tenant,
+            time=event.time,
+            source=self._producer,
+            parents=(event.uid,),
+            rule=RULE,
+            title=f"{service} {towards} {peer} is outside the approved profile",
+            reason=f"{reason}; {matter.count} flows{attempt}",
+            site=self._site,
+            severity=4 if lateral else 3,
+            confidence=0.9,
+            device=device,
+            target=terms.device if terms.direction == "out" else "",
+            src=event.src,
+            dst=event.dst,
+            key=f"{RULE} {key}",
+            artifacts=(
+                FindingArtifact(name="approval", value=self._approval_of(device)),
+                FindingArtifact(name="flow", value=event.data.flow, record=event.uid)
+                if isinstance(event.data, FlowData)
+                else FindingArtifact(name="event", value=event.uid),
+            ),
+            attack=("T1021",) if lateral else (),
+            count=matter.count,
+            first=matter.first,
+            last=matter.last,
+            suggested=("quarantine",) if lateral else (),
+        )
+
+    def _approval_of(self, device: str) -> str:
+        in_force = approvals_in_force(self._approvals.values(), self._devices.values())
+        return in_force[device].uid if device in in_force else ""

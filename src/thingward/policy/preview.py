@@ -12,7 +12,7 @@ from thingward.model.ids import hashed_uid
 from thingward.model.profile import Acl, FlowVerdict, MudProfile, PeerKind, Preview
 from thingward.model.terms import TCP, UDP, FlowGroup, address_kind
 from thingward.policy.bounds import share_bound
-from thingward.policy.judge import ProfileJudge, Site, peer_text, service_text
+from thingward.policy.verdict import ProfileJudge, Site, peer_text, service_text
 
 MAX_VERDICTS: Final = 200
 MAX_LINES: Final = 32
