@@ -1,0 +1,182 @@
+"""The sample site in motion: network, cloud, router services, devices, and the attack when somebody asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from thingward.apps.simulator.attack import MiraiLike
+from thingward.apps.simulator.behaviour import DeviceLife
+from thingward.apps.simulator.cloud import Cloud
+from thingward.apps.simulator.network import SampleNetwork
+from thingward.apps.simulator.resolver import router_services
+from thingward.apps.simulator.site import SampleSite, SimDevice
+from thingward.model.errors import NotFound
+
+HEARTBEAT_S: Final = 0.001
+NEWS_MAX: Final = 200
+
+
+class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an attack stands.
+
+    Attributes:
+        began: when its first packet went out; ended: when its last packet was seen to arrive; seconds since 1970.
+        sent, arrived: packets and connections tried; heartbeats that reached the cloud.
+    """
+
+    device: str
+    phase: str
+    began: float
+    ended: float
+    sent: int
+    arrived: int
+
+
+class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the site is.
+
+    Attributes:
+        done, failed: calls that worked and that did not, by device and peer.
+        news: what happened, (seconds since 1970, text), newest last.
+    """
+
+    devices: dict[str, str]
+    resolver: str
+    done: dict[str, dict[str, int]]
+    failed: dict[str, dict[str, int]]
+    news: tuple[tuple[float, str], ...]
+    attack: AttackReport | None = None
+
+
+class LiveSite:
+    """Runs a sample site in the namespace in which this process is."""
+
+    def __init__(
+        self, site: SampleSite, folder: Path, snippet: Path, *, speed: float = 12.0, stand_in: bool = False
+    ) -> None:
+        self.site = site
+        self.news: deque[tuple[float, str]] = deque(maxlen=NEWS_MAX)
+        self._network = SampleNetwork(site)
+        self._cloud = Cloud(site, self._network.cloud)
+        self._router = router_services(site, folder, snippet, stand_in=stand_in)
+        self._speed = speed
+        self._lives: dict[str, DeviceLife] = {}
+        self._attack: MiraiLike | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Build it and let everybody live; raises UnsupportedHere where the machine does not let us."""
+        self._network.build()
+        await self._cloud.start()
+        await self._router.start()
+        await asyncio.sleep(0.1)
+        for device in self.site.devices:
+            draw = random.Random(f"{self.site.seed}/{device.key}")  # noqa: S311 - a simulation must repeat itself
+            self._lives[device.key] = DeviceLife(
+                device, self._network, self._cloud.authority, speed=self._speed, draw=draw
+            )
+        await asyncio.gather(*(life.start() for life in self._lives.values()))
+        self.tell(f"{len(self._lives)} simulated devices live behind {self._router.name}")
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(life.close() for life in self._lives.values()))
+        await self._router.close()
+        await self._cloud.close()
+        self._network.close()
+
+    def attack(self, key: str = "", *, heartbeat: bool = False) -> SimDevice:
+        """Let a device turn bad (the site's rogue if none is named); while one attacks, that one goes on.
+
+        Args:
+            heartbeat: also send a small packet every millisecond, so that the end is seen to the millisecond.
+        Raises:
+            NotFound: there is no such simulated device.
+        """
+        if self._attack is not None and self._attack.phase not in ("over", "waiting"):
+            return self._attack.device
+        device = self.site.device(key) if key else self.site.rogue
+        if device is None:
+            raise NotFound(f"there is no simulated device {key}.")
+        namespace = self._network.devices[device.key]
+        draw = random.Random(f"{self.site.seed}/attack/{time.time_ns()}")  # noqa: S311
+        self._attack = MiraiLike(self.site, device, namespace, draw=draw, tell=self.tell)
+        self._cloud.sink.packets, self._cloud.sink.last = 0, 0.0
+        self.tell(f"{device.hostname} turns bad (simulated)")
+        self._spawn(self._attack.run())
+        if heartbeat:
+            self._spawn(self._beat(self._attack, device))
+        return device
+
+    def background(self, packets_per_s: float) -> None:
+        """Let the hub stream to the cloud at this rate, as load."""
+        self._spawn(self._stream(packets_per_s))
+
+    def tell(self, text: str) -> None:
+        """Take note of something."""
+        self.news.append((time.time(), text))
+
+    def report(self) -> SiteReport:
+        """Tell how the site is."""
+        attack = self._attack
+        sink = self._cloud.sink
+        return SiteReport(
+            devices={device.key: device.address for device in self.site.devices},
+            resolver=self._router.name,
+            done={key: dict(life.done) for key, life in self._lives.items()},
+            failed={key: dict(life.failed) for key, life in self._lives.items() if life.failed},
+            news=tuple(self.news),
+            attack=AttackReport(
+                device=attack.device.address,
+                phase=attack.phase,
+                began=attack.began,
+                ended=sink.last,
+                sent=attack.sent,
+                arrived=sink.packets,
+            )
+            if attack
+            else None,
+        )
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _beat(self, attack: MiraiLike, device: SimDevice) -> None:
+        sock = self._network.devices[device.key].socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            while attack.phase != "over":
+                with contextlib.suppress(OSError):
+                    sock.sendto(b"beat", (next(iter(self.site.names.values()))[0], 9))
+                await asyncio.sleep(HEARTBEAT_S)
+        finally:
+            sock.close()
+
+    async def _stream(self, packets_per_s: float) -> None:
+        sock = self._network.devices["hub"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+        target = (next(iter(self.site.names.values()))[0], 32100)
+        loop, sent, began = asyncio.get_running_loop(), 0, asyncio.get_running_loop().time()
+        try:
+            while True:
+                due = int((loop.time() - began) * packets_per_s)
+                for _ in range(min(due - sent, 100)):
+                    with contextlib.suppress(OSError):
+                        sock.sendto(bytes(200), target)
+                sent = due
+                await asyncio.sleep(0.004)
+        finally:
+            sock.close()
