@@ -6,11 +6,14 @@ Detection stands before learning, so that what it calls hostile is not learnt as
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from thingward.assurance.ledger import LedgerStage
-from thingward.detection.rule import Content
+from thingward.detection.content import built_in_pairs
+from thingward.detection.credentials import CredentialStage
+from thingward.detection.rules import Content
 from thingward.detection.stage import DetectionStage
 from thingward.detection.triage import TriageSettings, TriageStage
 from thingward.inventory.learning import LearningStage
@@ -46,6 +49,7 @@ class RoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Stages(msgspec.Struct, frozen=True):
     """Every stage by name, for those who ask one of them; `road()` is their order."""
 
+    credentials: CredentialStage
     normalise: NormaliseStage
     inventory: InventoryStage
     detection: DetectionStage
@@ -58,6 +62,7 @@ class Stages(msgspec.Struct, frozen=True):
     def road(self) -> tuple[Stage, ...]:
         """Give the stages that a platform runs, first to last."""
         return (
+            self.credentials,  # what lists hold a seen log-in; its digest ends here
             self.normalise,  # observations become events (OCSF)
             self.inventory,  # every endpoint gets its device; devices come out
             self.detection,  # what looks wrong becomes a finding
@@ -70,13 +75,14 @@ class Stages(msgspec.Struct, frozen=True):
 
     def guard(self) -> tuple[Stage, ...]:
         """Give the stages that a run on files needs: nothing is in force, so nothing is judged, done or proven."""
-        return (self.normalise, self.inventory, self.detection, self.learning, self.triage)
+        return (self.credentials, self.normalise, self.inventory, self.detection, self.learning, self.triage)
 
 
 def build_stages(plan: RoadPlan) -> Stages:
     """Make every stage for one tenant and site."""
-    where = {"tenant": plan.tenant, "site": plan.site}
+    where: dict[str, Any] = {"tenant": plan.tenant, "site": plan.site}
     return Stages(
+        CredentialStage(built_in_pairs()),
         NormaliseStage(),
         InventoryStage(**where, producer=f"{plan.producer}/inventory", maker_of=plan.maker_of, networks=plan.networks),
         DetectionStage(plan.content, source=f"{plan.producer}/detection"),
