@@ -52,7 +52,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     mqtt_malformed_span_s: float = 60.0
     # site
     reach_settle_s: float = 30.0
-    arp_flap_span_s: float = 60.0
+    arp_flap_span_s: float = 600.0
     dhcp_span_s: float = 86_400.0
     new_device_after_s: float = 3600.0
     unidentified_after_s: float = 600.0
