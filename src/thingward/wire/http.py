@@ -90,7 +90,11 @@ class HttpDecoder:
         if side.over or self._count >= MAX_EXCHANGES:
             return []
         if self._client is None:
-            self._client = from_initiator != data.startswith(self._version)
+            start = bytes(side.buffer[:8]) + data[:8]
+            if len(start) < len(self._version) and self._version.startswith(start):
+                side.buffer += data
+                return []
+            self._client = from_initiator != start.startswith(self._version)
         if not self._admit(side, data, from_initiator == self._client):
             return []
         found: list[Message | Malformed] = []
