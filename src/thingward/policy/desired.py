@@ -78,6 +78,7 @@ def desired_state(
         devices={uid: (*standing[uid].macs, *standing[uid].addresses) for uid in sorted(named) if uid in standing},
         networks=tuple(networks),
         limits=limits or Limits(),
+        fleet_size=sum(not device.group for device in standing.values()),
     )
 
 
