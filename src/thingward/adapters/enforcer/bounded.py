@@ -145,6 +145,9 @@ class BoundedEnforcer:
         now = self._clock.now()
         report = self._report(tenant, f"resume:{now:.6f}", "resume")
         async with self._lock:
+            why = self._rules.unusable()
+            if why:
+                return report("failed", detail=why)
             self._off_since = 0.0
             try:
                 self._put_back()
