@@ -25,12 +25,12 @@ def list_actions(
     site: Site = "",
     device: DeviceUid = "",
     kind: ActionKind | None = None,
-    state: ActionState | None = None,
+    in_state: Annotated[ActionState | None, Parameter(query="state", description="Only in this state.")] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Action]:
     """List actions: what was asked, by whom, why, until when, and what came of it."""
-    where = {"site": site, "device": device, "kind": str(kind or ""), "state": str(state or "")}
+    where = {"site": site, "device": device, "kind": str(kind or ""), "state": str(in_state or "")}
     given = {name: value for name, value in where.items() if value}
     return page_of(deps.backend.control.page(deps.tenant, Action, where=given, cursor=cursor, limit=limit))
 
@@ -65,12 +65,15 @@ def list_approvals(
     deps: Deps,
     site: Site = "",
     device: DeviceUid = "",
-    state: Literal["in_force", "superseded", "withdrawn"] | None = None,
+    in_state: Annotated[
+        Literal["in_force", "superseded", "withdrawn"] | None,
+        Parameter(query="state", description="Only in this state."),
+    ] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Approval]:
     """List approvals, those of the past too."""
-    where = {"site": site, "device": device, "state": state or ""}
+    where = {"site": site, "device": device, "state": in_state or ""}
     given = {name: value for name, value in where.items() if value}
     return page_of(deps.backend.control.page(deps.tenant, Approval, where=given, cursor=cursor, limit=limit))
 

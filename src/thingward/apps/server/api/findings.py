@@ -50,13 +50,13 @@ def list_cases(
     deps: Deps,
     search: Search = "",
     site: Site = "",
-    state: CaseState | None = None,
+    in_state: Annotated[CaseState | None, Parameter(query="state", description="Only in this state.")] = None,
     device: DeviceUid = "",
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Case]:
     """List cases; all given conditions hold."""
-    where = {"site": site, "device": device, "state": str(state or "")}
+    where = {"site": site, "device": device, "state": str(in_state or "")}
     given = {name: value for name, value in where.items() if value}
     page = deps.backend.control.page(deps.tenant, Case, where=given, search=search, cursor=cursor, limit=limit)
     return page_of(page)

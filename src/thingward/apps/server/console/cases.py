@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.params import Parameter
 
 from thingward.apps.server.console.screen import Form, Screen
 from thingward.apps.server.deps import Ask, Deps
@@ -100,7 +101,11 @@ def finding_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, ui
 
 @get("/cases", access="cases:read", sync_to_thread=True, include_in_schema=False)
 def case_list(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, state: str = "", q: str = ""
+    request: Request[Any, Any, Any],
+    screen: Screen,
+    deps: Deps,
+    in_state: Annotated[str, Parameter(query="state")] = "",
+    q: str = "",
 ) -> Response[str]:
     """List cases; those that are not closed unless asked otherwise."""
     rows = deps.newest(Case, 1000)
@@ -109,13 +114,13 @@ def case_list(
     shown = [
         row
         for row in rows
-        if (row.state == state if state in counts else state == "all" or row.state is not CaseState.CLOSED)
+        if (row.state == in_state if in_state in counts else in_state == "all" or row.state is not CaseState.CLOSED)
         and all(word in f"{row.title} {row.assignee} {' '.join(row.rules)}".lower() for word in words)
     ]
     shown.sort(key=lambda row: (row.state is CaseState.CLOSED, -row.severity, -row.updated))
     names = screen.names({row.device for row in shown})
     return screen.page(
-        request, "cases.html", cases=shown, names=names, state=state, q=q, counts=counts, total=len(rows)
+        request, "cases.html", cases=shown, names=names, state=in_state, q=q, counts=counts, total=len(rows)
     )
 
 

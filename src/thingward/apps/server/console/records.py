@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, Response, get, post
+from litestar.params import Parameter
 from litestar.response import Redirect
 
 from thingward.apps.server.api.evidence import import_batch
@@ -84,7 +85,11 @@ async def delete_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: 
 
 @get("/evidence", access="evidence:read", sync_to_thread=True, include_in_schema=False)
 def evidence_page(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, scope: str = "tenant", target: str = ""
+    request: Request[Any, Any, Any],
+    screen: Screen,
+    deps: Deps,
+    of: Annotated[str, Parameter(query="scope")] = "tenant",
+    target: str = "",
 ) -> Response[str]:
     """Show signed bundles, and make another."""
     devices = [row for row in deps.newest(Device, 1000) if not row.group and not row.merged_into]
@@ -92,7 +97,7 @@ def evidence_page(
         request,
         "evidence.html",
         bundles=list_bundles(deps),
-        scope=scope,
+        scope=of,
         target=target,
         cases=deps.newest(Case, 200),
         devices=devices,

@@ -14,9 +14,10 @@ from litestar import Request, Response
 from litestar.response import Redirect
 
 from thingward.apps.server.callers import Caller, caller_of, verify_csrf
-from thingward.apps.server.console import words
+from thingward.apps.server.console import icons, words
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.problems import headers_of, log_unexpected, problem_of
+from thingward.model import intent
 from thingward.model.action import Action, ActionState
 from thingward.model.device import Device
 from thingward.model.errors import ThingwardError, Unauthenticated
@@ -86,7 +87,7 @@ class Screen:
             "options": self.deps.options,
             "badges": self.badges() if caller.principal else {},
             "flash": self.take_flash(caller),
-            "partial": request.headers.get("hx-request") == "true",
+            "partial": request.headers.get("hx-request-type") == "partial",
             "ago": lambda then: words.moment(then, now),
             "until": lambda then: words.until(then, now),
             "live_ok": self.deps.broadcaster.connected,
@@ -193,6 +194,9 @@ def make_environment() -> jinja2.Environment:
         "peer_word": words.peer_word,
         "limits_line": words.limits_line,
         "MODES": words.MODES,
+        "icon": icons.icon,
+        "kind_icon": icons.kind_icon,
+        "intents": intent,
     }
     return env
 

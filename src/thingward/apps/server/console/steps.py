@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, Response, get, post
+from litestar.params import Parameter
 
 from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.screen import Form, Screen, local_path
@@ -112,10 +113,15 @@ def queue_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> R
 
 @get("/approve", access=ApproveProfiles, sync_to_thread=True, include_in_schema=False)
 def approve_form(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, scope: str = "device", target: str = "", back: str = ""
+    request: Request[Any, Any, Any],
+    screen: Screen,
+    deps: Deps,
+    of: Annotated[str, Parameter(query="scope")] = "device",
+    target: str = "",
+    back: str = "",
 ) -> Response[str]:
     """Show the form for an approval."""
-    verify_scope(scope)
+    scope = verify_scope(of)
     device = deps.get(Device, target) if scope == "device" else None
     profile = newest_profile(deps, target) if scope == "device" else None
     what = device_name(device) if device else target
