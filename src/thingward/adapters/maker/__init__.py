@@ -1,0 +1,1 @@
+"""Who made a network interface, by the IEEE's registry."""
