@@ -46,6 +46,10 @@ LAZY = {
     "user": ("people:user", "Users and login links."),
     "token": ("people:token", "Access tokens."),
     "notify": ("people:notify", "Test a notification channel."),
+    "backup": ("keep:backup", "Write everything that the platform keeps into one file."),
+    "restore": ("keep:restore", "Put a backup in the place of the data folder."),
+    "upgrade": ("keep:upgrade", "Tell what a start of this version would change about your data."),
+    "pack": ("packs:pack", "Lists of known-bad addresses and names: import, list, remove."),
     "completion": ("machine:completion", "Print the completion script for bash, zsh or fish."),
     "warm": ("platform:warm", "Compile the packet kernels once; part of set-up."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -36,31 +37,39 @@ def print_result(console: Console, result: GuardResult) -> None:
     console.print(f"[dim]Done in {words.duration_text(result.elapsed_s)}. Nothing was changed or refused.[/dim]")
 
 
+def _table(title: str, columns: dict[str, str]) -> Table:
+    """Make a table that stays readable at 80 columns: rows without rules, text folded, figures to the right."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
+    for name, kind in columns.items():
+        table.add_column(
+            name, justify="right" if kind == "figure" else "left", overflow="fold", no_wrap=kind == "figure"
+        )
+    return table
+
+
 def _captures(result: GuardResult) -> Table:
-    table = Table(title="Read", title_justify="left", expand=False)
-    for name, justify in (("source", "left"), ("packets", "right"), ("bytes", "right"), ("from", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("to")
-    table.add_column("could not be read", overflow="fold")
+    table = _table(
+        "Read", {"source": "", "packets": "figure", "bytes": "figure", "from, to (UTC)": "", "could not be read": ""}
+    )
     for report in result.sources:
         data = report.data
         odd = [f"{count} x {reason}" for reason, count in sorted(data.malformed.items(), key=lambda pair: -pair[1])[:4]]
         odd += [f"{count} x link type {link}" for link, count in sorted(data.unknown_links.items())[:4]]
         table.add_row(
-            escape(report.source),
+            escape(report.source.rsplit("/", 1)[-1] or report.source),
             f"{data.packets:,}",
             words.bytes_text(data.bytes),
-            words.time_text(data.first),
-            words.time_text(data.last),
-            escape("; ".join(odd)) or "-",
+            f"{words.time_text(data.first)}\n{words.time_text(data.last)}",
+            escape("\n".join(odd)) or "-",
         )
     return table
 
 
 def _devices(result: GuardResult) -> Table:
-    table = Table(title="Devices", title_justify="left")
-    for name in ("device", "address", "what it is", "needs", "profile", "findings"):
-        table.add_column(name, overflow="fold")
+    columns = {"device": "", "address": "", "what it is": "", "needs": "figure", "profile": "", "findings": ""}
+    table = _table("Devices", columns)
     for view in result.views[:MAX_DEVICES]:
         table.add_row(*_device_row(view))
     return table
@@ -68,27 +77,25 @@ def _devices(result: GuardResult) -> Table:
 
 def _device_row(view: DeviceView) -> tuple[str, ...]:
     device = view.device
-    macs = device.macs[0] if device.macs else "no hardware address"
-    more = f" (+{len(device.macs) - 1} more)" if len(device.macs) > 1 else ""
-    address = ", ".join((*device.addresses[:2], macs + more))
+    more = f" (+{len(device.macs) - 1})" if len(device.macs) > 1 else ""
+    where = [f"{device.macs[0]}{more}"] if device.macs else []
+    where = [*device.addresses[:1], *where]
     learnt = [acl for acl in view.profile.acls if acl.origin == "learnt"] if view.profile else []
     worst = max((finding.severity for finding in view.findings), default=0)
     finding = f"[{_COLOURS[worst]}]{len(view.findings)} {words.severity_text(worst)}[/]" if worst else "-"
     role = f" ({device.role})" if device.role else ""
     return (
-        escape(words.device_name(device)) + role,
-        escape(address),
+        escape(words.device_name(device) + role),
+        escape("\n".join(where)),
         escape(words.identity_text(device)),
-        f"{len(learnt)} entries" if learnt else "-",
-        escape(words.settled_text(view.profile)) if view.profile else "-",
+        str(len(learnt)) if learnt else "-",
+        words.settled_short(view.profile) if view.profile else "-",
         finding,
     )
 
 
 def _findings(result: GuardResult) -> Table:
-    table = Table(title="Findings", title_justify="left")
-    for name in ("severity", "what", "device", "why", "times"):
-        table.add_column(name, overflow="fold")
+    table = _table("Findings", {"severity": "", "what": "", "device": "", "why": "", "times": "figure"})
     names: dict[str, str] = {view.device.uid: words.device_name(view.device) for view in result.views}
     for finding in result.findings[:MAX_FINDINGS]:
         colour = _COLOURS.get(finding.severity, "white")
@@ -106,9 +113,16 @@ def _print_previews(console: Console, result: GuardResult) -> None:
     judged = [view for view in result.views if view.preview and view.preview.flows_judged]
     if not judged:
         return
-    table = Table(title="Preview: what the learnt profile would have refused", title_justify="left")
-    for name in ("device", "learnt from", "judged", "refused", "bound (95 %)", "reach", "notes"):
-        table.add_column(name, overflow="fold")
+    columns = {
+        "device": "",
+        "learnt from": "figure",
+        "judged": "figure",
+        "refused": "figure",
+        "at most (95 %)": "figure",
+    }
+    table = _table(
+        "Preview: what the learnt profile would have refused later", {**columns, "reach": "", "not by name": "figure"}
+    )
     for view in judged[:MAX_DEVICES]:
         preview = view.preview
         if preview is not None:
@@ -118,14 +132,13 @@ def _print_previews(console: Console, result: GuardResult) -> None:
 
 
 def _preview_row(preview: Preview) -> tuple[str, ...]:
-    notes = [*preview.warnings[:2], *(f"not by name: {line}" for line in preview.not_by_name[:2])]
     return (
-        f"{preview.flows_learnt} flows",
-        f"{preview.flows_judged} flows",
+        f"{preview.flows_learnt}",
+        f"{preview.flows_judged}",
         f"{preview.flows_refused}",
         f"{preview.refused_bound:.1%}",
         f"{preview.reach_before} to {preview.reach_after}",
-        escape("; ".join(notes)) or "-",
+        str(len(preview.not_by_name) or "-"),
     )
 
 

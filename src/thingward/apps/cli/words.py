@@ -86,8 +86,14 @@ def acl_text(acl: Acl) -> str:
 
 
 def settled_text(profile: MudProfile) -> str:
-    """Give how settled a profile is."""
+    """Give how settled a profile is, with everything that is missing."""
     state = profile.settled
     if state.is_settled:
         return f"settled ({state.flows} flows, nothing new for {duration_text(state.since_new_s)})"
     return f"still learning: {'; '.join(state.missing) or 'too little seen'}"
+
+
+def settled_short(profile: MudProfile) -> str:
+    """Give how settled a profile is, in a few words."""
+    state = profile.settled
+    return "settled" if state.is_settled else f"learning ({state.flows} flows, {duration_text(state.observed_s)})"
