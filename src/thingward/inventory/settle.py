@@ -56,7 +56,7 @@ def settledness(
         missing.append(f"active on {days} {'day' if days == 1 else 'days'}; {DAYS} are needed")
     needed = max(QUIET_S, QUIET_SHARE * observed)
     if quiet < needed:
-        missing.append(f"something new {_span(quiet)} ago; {_span(needed)} without are needed")
+        missing.append(f"nothing new for {_span(quiet)}; {_span(needed)} are needed")
     if flows and bound > BOUND:
         missing.append(
             f"{flows_since_new} flows since the last new one bound what is still unseen to {bound:.0%} only; "

@@ -198,8 +198,8 @@ def _link(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTe
 
 def _icmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
     kind, is_v6 = data.icmp_type, data.proto == ICMP6
-    if kind == (129 if is_v6 else 0):
-        from_me = not from_me
+    if kind == (129 if is_v6 else 0) and data.packets_out:
+        from_me = not from_me  # only the answers were seen, and who answered was taken for the one who asked
     is_error = (1 <= kind <= 4) if is_v6 else kind in _ICMP_ERRORS
     gateway = ("gateway",) if "gateway" in peer.roles else ()
     if is_v6 and kind in _ICMP6_ND:
