@@ -13,7 +13,7 @@ from thingward.model.record import Malformed, Record
 _PAIR_KEY = b"thingward credential pair v1"
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One end of a conversation as seen on the wire.
 
     Attributes:
@@ -33,8 +33,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
 
 
-class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all bodies; the tag names the kind."""
+class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Base of all bodies; the tag names the kind. Bodies never form cycles: the collector need not walk them."""
 
 
 class FlowData(_Data, frozen=True, kw_only=True, tag="flow"):
@@ -75,7 +75,7 @@ class FlowData(_Data, frozen=True, kw_only=True, tag="flow"):
     vlan: int = 0
 
 
-class DnsAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DnsAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One resource record: type as text (A, AAAA, CNAME, PTR, SRV, TXT ...), value, TTL in seconds."""
 
     name: str

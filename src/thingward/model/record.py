@@ -7,8 +7,8 @@ import msgspec
 from thingward.model.ids import Tenant, Uid
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all records.
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Base of all records. They never form cycles, so the garbage collector does not walk the many of them.
 
     Attributes:
         uid: identity; the same uid is the same record wherever it is met again.
