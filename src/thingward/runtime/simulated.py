@@ -14,11 +14,15 @@ CHANNEL: Final = "simulator"
 
 
 class SimulatorRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One request; `device` is a key, address, hardware address or host name, empty for the simulator's choice."""
+    """One request; `device` is a key, address, hardware address or host name, empty for the simulator's choice.
 
-    step: Literal["report", "attack"] = "report"
+    Attributes:
+        step: `attack` and `calm` begin and end an attack; `beat` lets a device send at a steady rate, so that the
+            moment in which it is shut out is seen.
+    """
+
+    step: Literal["report", "attack", "calm", "beat"] = "report"
     device: str = ""
-    heartbeat: bool = False
 
 
 def simulator_socket(settings: Settings) -> Path:

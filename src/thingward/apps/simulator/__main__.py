@@ -64,7 +64,11 @@ def _handler(site: LiveSite) -> Handler:
         except msgspec.DecodeError as error:
             raise InvalidInput(f"not a request to the simulator: {error}") from error
         if request.step == "attack":
-            site.attack(request.device, heartbeat=request.heartbeat)
+            site.attack(request.device)
+        elif request.step == "beat":
+            site.beat(request.device)
+        elif request.step == "calm":
+            site.calm()
         body = msgspec.msgpack.encode(site.report())
         return Frame(kind="answer", sequence=frame.sequence, channel=CHANNEL, body=body)
 

@@ -22,7 +22,7 @@ from thingward.apps.simulator.resolver import router_services
 from thingward.apps.simulator.site import SampleSite, SimDevice
 from thingward.model.errors import NotFound
 
-HEARTBEAT_S: Final = 0.001
+HEARTBEAT_S: Final = 0.002
 NEWS_MAX: Final = 200
 
 
@@ -30,16 +30,25 @@ class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
     """Where an attack stands.
 
     Attributes:
-        began: when its first packet went out; ended: when its last packet was seen to arrive; seconds since 1970.
-        sent, arrived: packets and connections tried; heartbeats that reached the cloud.
+        began: when its first packet went out, seconds since 1970, 0 before. sent: packets and connections tried.
     """
 
     device: str
     phase: str
     began: float
-    ended: float
+    sent: int
+
+
+class BeatReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Small packets that a device sends to the cloud at a steady rate, to see when it is shut out.
+
+    Attributes:
+        ended: when the last one arrived, seconds since 1970.
+    """
+
     sent: int
     arrived: int
+    ended: float
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, dict[str, int]]
     news: tuple[tuple[float, str], ...]
     attack: AttackReport | None = None
+    beat: BeatReport | None = None
 
 
 class LiveSite:
@@ -72,6 +82,9 @@ class LiveSite:
         self._speed = speed
         self._lives: dict[str, DeviceLife] = {}
         self._attack: MiraiLike | None = None
+        self._attacking: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._beats = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -98,27 +111,41 @@ class LiveSite:
         await self._cloud.close()
         self._network.close()
 
-    def attack(self, key: str = "", *, heartbeat: bool = False) -> SimDevice:
+    def attack(self, key: str = "") -> SimDevice:
         """Let a device turn bad (the site's rogue if none is named); while one attacks, that one goes on.
 
-        Args:
-            heartbeat: also send a small packet every millisecond, so that the end is seen to the millisecond.
         Raises:
             NotFound: there is no such simulated device.
         """
         if self._attack is not None and self._attack.phase not in ("over", "waiting"):
             return self._attack.device
+        device = self._named(key)
+        draw = random.Random(f"{self.site.seed}/attack/{time.time_ns()}")  # noqa: S311
+        self._attack = MiraiLike(self.site, device, self._network.devices[device.key], draw=draw, tell=self.tell)
+        self.tell(f"{device.hostname} turns bad (simulated)")
+        self._attacking = self._spawn(self._attack.run())
+        return device
+
+    def calm(self) -> None:
+        """End an attack and a heartbeat."""
+        for task in (self._attacking, self._beating):
+            if task is not None:
+                task.cancel()
+        if self._attack is not None:
+            self._attack.phase = "over"
+
+    def beat(self, key: str = "") -> None:
+        """Let a device send small packets at a steady rate until `calm`; raises NotFound."""
+        if self._beating is not None:
+            self._beating.cancel()
+        self._beats = self._cloud.sink.packets = 0
+        self._cloud.sink.last = 0.0
+        self._beating = self._spawn(self._beat(self._named(key)))
+
+    def _named(self, key: str) -> SimDevice:
         device = self.site.device(key) if key else self.site.rogue
         if device is None:
             raise NotFound(f"there is no simulated device {key}.")
-        namespace = self._network.devices[device.key]
-        draw = random.Random(f"{self.site.seed}/attack/{time.time_ns()}")  # noqa: S311
-        self._attack = MiraiLike(self.site, device, namespace, draw=draw, tell=self.tell)
-        self._cloud.sink.packets, self._cloud.sink.last = 0, 0.0
-        self.tell(f"{device.hostname} turns bad (simulated)")
-        self._spawn(self._attack.run())
-        if heartbeat:
-            self._spawn(self._beat(self._attack, device))
         return device
 
     def background(self, packets_per_s: float) -> None:
@@ -143,25 +170,26 @@ class LiveSite:
                 device=attack.device.address,
                 phase=attack.phase,
                 began=attack.began,
-                ended=sink.last,
                 sent=attack.sent,
-                arrived=sink.packets,
             )
             if attack
             else None,
+            beat=BeatReport(sent=self._beats, arrived=sink.packets, ended=sink.last) if self._beats else None,
         )
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _beat(self, attack: MiraiLike, device: SimDevice) -> None:
+    async def _beat(self, device: SimDevice) -> None:
         sock = self._network.devices[device.key].socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            while attack.phase != "over":
+            while True:
                 with contextlib.suppress(OSError):
                     sock.sendto(b"beat", (next(iter(self.site.names.values()))[0], 9))
+                    self._beats += 1
                 await asyncio.sleep(HEARTBEAT_S)
         finally:
             sock.close()
