@@ -69,6 +69,12 @@ class DistinctWindow:
             self._bound()
         return self._count(entries, time)
 
+    def has(self, key: str, item: str) -> bool:
+        """Tell whether the key met the item within the span before the newest item that it met."""
+        held = self._keys.get(key)
+        time = held.times.get(item) if held else None
+        return held is not None and time is not None and time >= held.entries[-1][0] - self.span_s
+
     def _count(self, entries: list[tuple[float, str]], time: float) -> Seen:
         """Compare the span before the time with the span after it."""
         if not entries:
@@ -134,7 +140,7 @@ class SumWindow:
         index = int(time // self._slice_s)
         slices[index] = slices.get(index, 0.0) + amount
         if len(slices) == 1:
-            return Seen(amount, time)
+            return Seen(slices[index], min(time, index * self._slice_s))
         if len(slices) > self.MAX_SLICES:
             del slices[min(slices)]
         return max(self._sum(slices, index + 1 - self.SLICES), self._sum(slices, index), key=_count)

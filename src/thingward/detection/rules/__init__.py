@@ -10,7 +10,7 @@ from thingward.detection.indicators import IndicatorMatcher
 from thingward.detection.rule import Rule, RuleInfo
 from thingward.detection.rules.floods import Flood, MqttFlood
 from thingward.detection.rules.indicators import IndicatorMatch
-from thingward.detection.rules.inputs import ExternalAlert, MalformedBurst
+from thingward.detection.rules.inputs import ExternalAlert, ListensToAll, MalformedBurst
 from thingward.detection.rules.logins import BlindGuessing, ClearText, Guessing, KnownPairs
 from thingward.detection.rules.scans import ArpScan, HostScan, PortScan
 from thingward.detection.rules.site import AddressClaims, Newcomers, Reachable
@@ -41,6 +41,7 @@ BUILT_IN: tuple[RuleFactory, ...] = (
     lambda content: AddressClaims(content.thresholds),
     lambda content: Newcomers(content.thresholds),
     lambda content: MalformedBurst(content.thresholds),
+    lambda content: ListensToAll(content.thresholds),
     lambda content: ExternalAlert(content.thresholds),
 )
 

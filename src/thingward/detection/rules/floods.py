@@ -28,6 +28,14 @@ class Flood(WindowRule):
             suggested=("quarantine",),
         ),
         RuleInfo(
+            id="flood.tcp",
+            title="TCP flood",
+            severity=4,
+            confidence=0.8,
+            attack=("T1498.001", "T1499.001", "T0814"),
+            suggested=("quarantine",),
+        ),
+        RuleInfo(
             id="flood.udp",
             title="UDP flood",
             severity=4,
@@ -60,7 +68,7 @@ class Flood(WindowRule):
         if src is None or dst is None or is_group(dst):
             return ()
         if data.proto == TCP:
-            return self._look_syn(record, data, src, dst, site)
+            return self._look_tcp(record, data, src, dst, site)
         if data.proto == UDP:
             return self._look_udp(record, data, src, dst, site)
         if data.proto in (ICMP, ICMPV6):
@@ -69,19 +77,25 @@ class Flood(WindowRule):
                 return (self._hit("flood.icmp", record, src, dst, site, sent, replies, "ICMP packets"),)
         return ()
 
-    def _look_syn(
+    def _look_tcp(
         self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge
     ) -> Iterable[Hit]:
-        if not data.flags_out & SYN or data.flags_out & ACK:
-            # The handshake was completed, so the flow is no part of a SYN flood; its first report counted.
+        if data.packets_in and not is_first_report(data):
             return ()
-        amount = float(data.packets_out) if data.packets_in == 0 else float(is_first_report(data))
-        if not amount:
+        is_half_open = bool(data.flags_out & SYN) and not data.flags_out & ACK
+        if is_half_open and not data.packets_in:
+            rule, what, amount = "flood.syn", "connection attempts", float(max(data.packets_out, 1))
+        elif is_half_open:
+            rule, what, amount = "flood.syn", "connection attempts", 1.0
+        elif is_first_report(data) and not data.packets_in:
+            # One-sided captures are full of such flows, but not of so many new ones.
+            rule, what, amount = "flood.tcp", "new TCP flows", 1.0
+        else:
             return ()
-        sent = self._packets.add(f"{_sender(src)} {who(dst)} syn {dst.port}", amount, data.last)
+        sent = self._packets.add(f"{_sender(src)} {who(dst)} {rule} {dst.port}", amount, data.last)
         if sent.count < self._t.flood_syn:
             return ()
-        return (self._hit("flood.syn", record, src, dst, site, sent, 0.0, "connection attempts"),)
+        return (self._hit(rule, record, src, dst, site, sent, 0.0, what),)
 
     def _look_udp(
         self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge
@@ -144,8 +158,8 @@ class MqttFlood(WindowRule):
             suggested=("quarantine",),
         ),
         RuleInfo(
-            id="mqtt.slow",
-            title="Broker's connections used up",
+            id="mqtt.connections",
+            title="Too many connections to a broker",
             severity=4,
             confidence=0.8,
             attack=("T1499.002", "T0814"),
@@ -160,7 +174,7 @@ class MqttFlood(WindowRule):
         self._t = thresholds
         self._packets = SumWindow(thresholds.mqtt_flood_span_s)
         self._bytes = SumWindow(thresholds.mqtt_flood_span_s)
-        self._opened = SumWindow(thresholds.mqtt_slow_span_s)
+        self._opened = SumWindow(thresholds.mqtt_connections_span_s)
         self.windows = {"packets": self._packets, "bytes": self._bytes, "opened": self._opened}
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
@@ -183,12 +197,12 @@ class MqttFlood(WindowRule):
             yield self._hit("mqtt.flood", record, src, dst, reason, packets)
         if is_first_report(data) and data.flags_out & SYN:
             opened = self._opened.add(key, 1.0, data.first)
-            if opened.count >= t.mqtt_slow_connections:
-                reason = f"{opened.count:.0f} connections to {where(dst)} within {t.mqtt_slow_span_s:.0f} s"
-                yield self._hit("mqtt.slow", record, src, dst, reason, opened)
+            if opened.count >= t.mqtt_connections:
+                reason = f"{opened.count:.0f} connections to {where(dst)} within {t.mqtt_connections_span_s:.0f} s"
+                yield self._hit("mqtt.connections", record, src, dst, reason, opened)
 
     def _hit(self, rule: str, record: Event, src: Endpoint, dst: Endpoint, reason: str, seen: Seen) -> Hit:
-        verb = "floods the broker" if rule == "mqtt.flood" else "uses up the connections of the broker"
+        verb = "floods the broker" if rule == "mqtt.flood" else "opens connection after connection to the broker"
         return Hit(
             rule=rule,
             key=f"{who(src)} {who(dst)}",

@@ -12,7 +12,7 @@ from thingward.detection.window import SumWindow
 from thingward.model.device import Device
 from thingward.model.event import Event
 from thingward.model.finding import FindingArtifact
-from thingward.model.observation import AlertData, Endpoint
+from thingward.model.observation import AlertData, Endpoint, MqttData
 from thingward.model.record import Malformed
 
 
@@ -68,6 +68,44 @@ class MalformedBurst(WindowRule):
             dst=record.dst,
             first=min(seen.first, record.time),
             count=int(seen.count),
+        )
+
+
+class ListensToAll(WindowRule):
+    """Says who asks a broker for every message."""
+
+    infos: ClassVar[tuple[RuleInfo, ...]] = (
+        RuleInfo(
+            id="mqtt.listen_all",
+            title="Listens to everything on a broker",
+            severity=2,
+            confidence=0.7,
+            attack=("T1040", "T0801"),
+            repeat_s=86_400.0,
+        ),
+    )
+    takes: ClassVar[tuple[type, ...]] = (MqttData,)
+    filters: ClassVar[frozenset[str]] = frozenset({"#", "+/#", "$SYS/#"})
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        super().__init__()
+
+    def look(self, record: Event | Device, site: SiteKnowledge) -> Iterator[Hit]:
+        """Look at subscriptions: dashboards do this too, single-purpose things do not."""
+        assert isinstance(record, Event) and isinstance(record.data, MqttData)
+        data, src, dst = record.data, record.src, record.dst
+        if src is None or dst is None or data.operation != "subscribe" or data.topic not in self.filters:
+            return
+        yield Hit(
+            rule="mqtt.listen_all",
+            key=f"{who(src)} {who(dst)}",
+            title=f"{src.ip or src.mac} listens to everything on the broker {dst.ip or dst.mac}",
+            reason=f"subscription to {data.topic} at {where(dst)}",
+            device=src.device,
+            target=dst.device,
+            src=src,
+            dst=dst,
+            first=record.time,
         )
 
 

@@ -218,7 +218,7 @@ class KnownPairs(WindowRule):
             target=dst.device,
             src=src,
             dst=dst,
-            severity=0 if succeeded else 3,
+            severity=0 if succeeded else 2,
             confidence=-1.0 if succeeded else 0.5,
             first=record.time,
         )

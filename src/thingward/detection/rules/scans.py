@@ -20,7 +20,8 @@ WORM_PORTS = frozenset({23, 2323, 23231, 7547, 5555, 5358, 37215, 52869, 48101, 
 SSH_PORTS = frozenset({22, 2222})
 # Ports on which honest devices meet many hosts: only attempts that fail count there.
 BUSY_PORTS = frozenset({53, 80, 123, 443, 853, 1883, 3478, 5222, 5223, 5228, 8080, 8443, 8883})
-_ECHO = {ICMP: 8, ICMPV6: 128}
+# Requests: echo, timestamp, information, address mask; echo in ICMPv6.
+_ASKING = {ICMP: frozenset({8, 13, 15, 17}), ICMPV6: frozenset({128})}
 
 
 class PortScan(WindowRule):
@@ -124,7 +125,7 @@ class HostScan(WindowRule):
             return self._look_tcp(record, data, src, dst, site)
         if data.proto == UDP and dst.port:
             return self._look_udp(record, data, src, dst, site)
-        if _ECHO.get(data.proto) == data.icmp_type and is_first_report(data):
+        if data.icmp_type in _ASKING.get(data.proto, ()) and is_first_report(data):
             seen = self._ping.add(who(src), dst.ip, data.first)
             return self._judge(record, site, seen, self._t.scan_icmp_hosts, self._t.scan_hosts_span_s, "ping", 0.7)
         return ()

@@ -57,6 +57,8 @@ class Reachable(WindowRule):
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__()
         self._settle_s = thresholds.reach_settle_s
+        self._contacts = DistinctWindow(thresholds.reach_contact_s)
+        self.windows = {"contacts": self._contacts}
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
         """Look at connections from outside that were answered, and at requests for port mappings."""
@@ -72,11 +74,17 @@ class Reachable(WindowRule):
         assert isinstance(data, FlowData)
         if data.proto == UDP and dst.port == PORT_MAPPING and site.is_local(dst):
             yield self._mapping(record, src, dst, "NAT-PMP or PCP")
-        elif site.is_local(dst) and not site.is_local(src) and self._is_reached(record, data, src, dst, site):
-            yield self._reached(record, data, src, dst)
+        elif site.is_local(dst) != site.is_local(src):
+            if site.is_local(src):
+                self._contacts.add(who(src), dst.ip, data.first)
+            elif self._is_reached(data, src, dst, site):
+                yield self._reached(record, data, src, dst)
 
-    def _is_reached(self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge) -> bool:
+    def _is_reached(self, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge) -> bool:
         if data.mid_stream or not is_attempt(data) or not is_answered(data):
+            return False
+        if self._contacts.has(who(dst), src.ip):
+            # The device called that host itself: this is the way back (FTP data and the like).
             return False
         if data.proto == TCP:
             return True
@@ -232,21 +240,24 @@ class AddressClaims(WindowRule):
             yield from self._look_claim(record, record.src, site)
 
     def _look_lease(self, record: Event, data: LeaseData) -> Iterator[Hit]:
-        server = record.dst
-        if data.message not in ("offer", "ack") or server is None or not server.ip or is_group(server):
+        """Two servers that answer one client at once stand in one network; several networks have a server each."""
+        client, server = record.src, record.dst
+        if data.message not in ("offer", "ack") or client is None or server is None or not server.ip:
             return
-        family = "v6" if ":" in server.ip else "v4"
-        seen = self._servers.add(family, who(server), record.time)
+        if is_group(server) or not (client.mac or client.ip):
+            return
+        seen = self._servers.add(client.mac or client.ip, server.ip, record.time)
         if seen.count >= 2:
             yield Hit(
                 rule="dhcp.rogue",
-                key=f"{family} {who(server)}",
+                key=server.ip,
                 title=f"{server.ip} hands out addresses beside another DHCP server",
-                reason=f"{seen.count:.0f} DHCP servers answered within a day, last {server.ip} {server.mac}".rstrip(),
+                reason=f"{seen.count:.0f} DHCP servers answered {client.mac or client.ip} within "
+                f"{self._t.dhcp_span_s:.0f} s, last {server.ip} {server.mac}".rstrip(),
                 device=server.device,
                 src=server,
-                dst=record.src,
-                first=record.time,
+                dst=client,
+                first=seen.first,
             )
 
     def _look_claim(self, record: Event, src: Endpoint, site: SiteKnowledge) -> Iterator[Hit]:
