@@ -43,14 +43,17 @@ def observe_message(context: PacketContext, message: Message | Malformed) -> lis
 
     The same context and message always give the same uids, so that a repeat is the same record.
     """
+    return [observation(context, src, dst, data) for src, dst, data in bodies_of(context.src, context.dst, message)]
+
+
+def bodies_of(src: Endpoint, dst: Endpoint, message: Message | Malformed) -> Iterable[Body]:
+    """Say what one message means, without envelopes; `src` and `dst` as in PacketContext."""
     bodies = _BODIES.get(type(message))
     if bodies is None:
-        return []
+        return ()
     if isinstance(message, Message) and not message.from_initiator:
-        sender, receiver = context.dst, context.src
-    else:
-        sender, receiver = context.src, context.dst
-    return [observation(context, src, dst, data) for src, dst, data in bodies(sender, receiver, message)]
+        return bodies(dst, src, message)
+    return bodies(src, dst, message)
 
 
 def observation(context: PacketContext, src: Endpoint | None, dst: Endpoint | None, data: Data) -> Observation:
