@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from thingward.model.codec import encode_batch
 from thingward.model.device import Device
 from thingward.model.finding import Finding
 from thingward.model.observation import CaptureData
@@ -55,3 +56,11 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
     def exit_code(self) -> int:
         """0 if every argument was a capture, 2 if any was not."""
         return 0 if all(report.is_capture for report in self.sources) else 2
+
+
+def result_batch(result: GuardResult) -> bytes:
+    """Pack what a run learnt, as core takes it by the intent ImportRecords: devices, profiles, previews, findings."""
+    devices = [view.device for view in result.views if not view.device.group]
+    profiles = [view.profile for view in result.views if view.profile is not None]
+    previews = [view.preview for view in result.views if view.preview is not None]
+    return encode_batch([*devices, *profiles, *previews, *result.findings])

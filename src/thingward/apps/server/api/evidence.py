@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Request, delete, get, post
@@ -15,10 +16,10 @@ from thingward.apps.server.callers import Caller
 from thingward.apps.server.captures import Capture
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.present import explicit
-from thingward.model.codec import encode_batch
 from thingward.model.errors import Forbidden, InvalidInput
 from thingward.model.intent import ExportEvidence, ImportRecords, NoteExport, StartAttack
-from thingward.runtime.guard_result import GuardResult
+from thingward.runtime.desk_records import MAX_IMPORT_BYTES
+from thingward.runtime.guard_result import result_batch
 
 
 @get("/evidence-bundles", operation_id="listBundles", access="evidence:read", tags=["evidence"], sync_to_thread=True)
@@ -93,19 +94,33 @@ async def import_capture(deps: Deps, ask: Ask, uid: str) -> Result:
     capture = deps.captures.get(uid)
     if capture.state != "done":
         raise InvalidInput("the capture has no result yet.")
-    batch = import_batch(deps.captures.result(uid))
+    batch = result_batch(deps.captures.result(uid))
     result = await result_of(ask, ImportRecords(source=f"capture:{capture.name}", batch=batch))
     if not ask.dry_run:
         deps.captures.mark_imported(uid)
     return Result(dry_run=result.dry_run, plan=result.plan)
 
 
-def import_batch(result: GuardResult) -> bytes:
-    """Pack what a run learnt, as core takes it."""
-    devices = [view.device for view in result.views if not view.device.group]
-    profiles = [view.profile for view in result.views if view.profile is not None]
-    previews = [view.preview for view in result.views if view.preview is not None]
-    return encode_batch([*devices, *profiles, *previews, *result.findings])
+@post("/imports", operation_id="importRecords", access=ImportRecords, tags=["captures"], status_code=200)
+async def import_records(
+    request: Request[Any, Any, Any],
+    ask: Ask,
+    name: Annotated[str, Parameter(description="What it came from.", max_length=200)] = "guard",
+) -> Result:
+    """Take what `guard --save` learnt: MessagePack of devices, profiles, previews and findings as the body."""
+    batch = await read_bounded(request.stream(), MAX_IMPORT_BYTES)
+    result = await result_of(ask, ImportRecords(source=name, batch=batch))
+    return Result(dry_run=result.dry_run, plan=result.plan)
+
+
+async def read_bounded(stream: AsyncIterator[bytes], most_bytes: int) -> bytes:
+    """Read a body into memory; raises InvalidInput when it is larger than that."""
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > most_bytes:
+            raise InvalidInput(f"the body is larger than {most_bytes >> 20} MiB.", hint="Send several.")
+    return bytes(body)
 
 
 @delete("/captures/{uid:str}", operation_id="deleteCapture", access=ImportRecords, tags=["captures"])
@@ -131,6 +146,7 @@ HANDLERS = (
     get_capture,
     get_result,
     import_capture,
+    import_records,
     delete_capture,
     start_attack,
 )

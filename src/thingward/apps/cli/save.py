@@ -1,0 +1,18 @@
+"""`guard --save`: hand what was learnt to the running platform, where it can be approved."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from thingward.apps.cli.client import connect
+from thingward.runtime.guard_result import GuardResult, result_batch
+
+
+def save_result(result: GuardResult) -> None:
+    """Send devices, profiles, previews and findings; raises Unavailable if no platform runs."""
+    name = ", ".join(report.source.rsplit("/", 1)[-1] for report in result.sources if report.is_capture)[:200]
+    content = connect().raw("POST", "/imports", params={"name": name}, content=result_batch(result))
+    for line in msgspec.json.decode(content).get("plan", ()):
+        sys.stderr.write(f"thingward: saved: {line}\n")
