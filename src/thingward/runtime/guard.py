@@ -99,7 +99,8 @@ class _Run:
 
     def result(self, reports: Sequence[SourceReport], elapsed_s: float) -> GuardResult:
         """Sum up the run."""
-        self._keep(self._stages.inventory.finish(self._now).records)
+        devices_changed = self._stages.inventory.finish(self._now).records  # learning follows merges and makers
+        self._keep(self._stages.learning.feed(devices_changed, self._now).records)
         self._keep(self._road.tick(self._now).records)
         self._keep(self._stages.learning.finish(self._now).records)
         devices = [device for device in self._stages.inventory.devices() if not device.merged_into]
