@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from thingward.model.profile import Acl, PeerKind
-from thingward.model.terms import ARP, ICMP, ICMP6, IGMP, TCP, UDP
+from thingward.model.terms import ARP, ICMP, ICMP6, TCP, UDP
 
 
 def _role(direction: str, role: str, proto: int, port: int = 0, ethertype: int = 0) -> Acl:
@@ -33,20 +33,16 @@ SAFE_DEFAULTS: Final[tuple[Acl, ...]] = (
     _role("in", "link", -1),
     _role("out", "nd", ICMP6),
     _role("in", "nd", ICMP6),
-    _role("out", "igmp", IGMP),
-    _role("in", "igmp", IGMP),
     _role("in", "icmp", ICMP),
     _role("in", "icmp", ICMP6),
-    _role("out", "gateway", ICMP),
-    _role("out", "gateway", ICMP6),
     _role("out", "dhcp", UDP, 67),
     _role("out", "dhcp", UDP, 547),
     _role("out", "dns", UDP, 53),
     _role("out", "dns", TCP, 53),
     _role("out", "ntp", UDP, 123),
 )
-"""ARP, link control, neighbour discovery, group membership, ICMP errors and being pinged from the site, pinging the
-gateway, DHCP, DNS at the site's resolvers, NTP at the site's servers and public time services."""
+"""ARP, link control, neighbour discovery, ICMP errors, being pinged from the site, DHCP, DNS at the site's resolvers,
+NTP at the site's servers and public time services."""
 
 
 class _Makers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

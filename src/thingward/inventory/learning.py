@@ -277,6 +277,8 @@ class LearningStage:
         if device.merged_into:
             self._join(device.uid, device.merged_into)
             return
+        if device.uid in self._merged:
+            del self._merged[device.uid]  # the evidence showed two devices after all
         learner = self._learners.get(self._merged.get(device.uid, device.uid))
         if learner is not None and device.maker and learner.state.maker != device.maker:
             learner.state.maker = device.maker

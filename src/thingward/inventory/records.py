@@ -195,14 +195,17 @@ class RecordBook:
             self.dirty.discard(uid)
             self.touched.discard(uid)
             record = self.records.get(uid)
-            if record is None or (record.into and not record.emitted_at):
-                continue  # absorbed before anybody heard of it
+            if record is None:
+                continue
             record.emitted_at = now or 1.0
             yield self._device(record)
 
     def _is_due(self, uid: str, now: float, interval_s: float) -> bool:
         record = self.records.get(uid)
-        return record is None or not record.emitted_at or abs(now - record.emitted_at) >= interval_s
+        # That a record was absorbed is told at once: learners have to follow.
+        return (
+            record is None or bool(record.into) or not record.emitted_at or abs(now - record.emitted_at) >= interval_s
+        )
 
     def all(self) -> tuple[Device, ...]:
         """Give every standing record, by the time of first activity."""
