@@ -8,7 +8,6 @@ from litestar import Request, Response, get, post
 from litestar.params import Parameter
 from litestar.response import Redirect
 
-from thingward.apps.server.api.evidence import import_batch
 from thingward.apps.server.bundles import list_bundles
 from thingward.apps.server.console.screen import Flash, Form, Screen
 from thingward.apps.server.deps import Ask, Deps
@@ -17,6 +16,7 @@ from thingward.model.errors import Forbidden, InvalidInput, ThingwardError
 from thingward.model.finding import Case
 from thingward.model.intent import ExportEvidence, ImportRecords, StartAttack
 from thingward.model.principal import AuditEntry
+from thingward.runtime.guard_result import result_batch
 
 AUDIT_PAGE = 60
 
@@ -58,7 +58,7 @@ def capture_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, ui
 async def import_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
     """Hand what a capture taught to the platform."""
     capture = deps.captures.get(uid)
-    body = ImportRecords(source=f"capture:{capture.name}", batch=import_batch(deps.captures.result(uid)))
+    body = ImportRecords(source=f"capture:{capture.name}", batch=result_batch(deps.captures.result(uid)))
     try:
         await ask(body)
     except ThingwardError as error:
