@@ -20,6 +20,8 @@ INTENT: Final = "intent"
 LIVE: Final = "live"
 #: To core and store: calls answered by `CoreStatus`, `StoreStatus`.
 STATUS: Final = "status"
+#: From core: pushes that tell a simulated site what to do; only in the demo.
+DEMO: Final = "demo"
 #: To every process that listens: an empty call with an empty answer.
 PING: Final = "ping"
 #: To store: batches of events and findings, acknowledged once they are durable.

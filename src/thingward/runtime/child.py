@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,8 @@ def run_child(name: str, serve: Serve, arguments: Sequence[str] | None = None) -
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--parent-fd", type=int, default=-1)
     given = parser.parse_args(arguments)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     data_dir = str(given.data_dir) if given.data_dir else None
     try:
         settings = load_settings(given.config, overrides={"data_dir": data_dir})

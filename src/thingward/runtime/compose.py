@@ -18,6 +18,7 @@ from thingward.runtime.flow import Road
 from thingward.runtime.stages import RoadPlan, Stages, build_stages
 
 if TYPE_CHECKING:
+    from thingward.adapters.event_store.duckdb import DuckdbEventStore
     from thingward.ports.control_store import ControlStore
     from thingward.ports.event_store import EventStore
     from thingward.ports.journal import Journal
@@ -88,7 +89,7 @@ def open_control_reader(settings: Settings) -> ControlStore:
     return open_reader(control_url(settings))
 
 
-def open_events(settings: Settings) -> EventStore:
+def open_events(settings: Settings) -> DuckdbEventStore:
     """Open the event store itself, which only the store process does."""
     from thingward.adapters.event_store.duckdb import DuckdbEventStore
 

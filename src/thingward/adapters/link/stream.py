@@ -252,6 +252,10 @@ class StreamLinkServer:
         """Names of those connected, `<name>#<stream>`."""
         return tuple(peer.name for peer in self._peers)
 
+    def has_subscribers(self, channel: str) -> bool:
+        """Tell whether anybody would get a push on this channel."""
+        return any(channel in peer.subscribed for peer in self._peers)
+
     def serve(self, channel: str, handler: Handler) -> None:
         """Register the handler for a channel."""
         self._handlers[channel] = handler

@@ -1,0 +1,102 @@
+"""Take batches, acknowledge them when they are durable, answer questions, write checkpoints when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from thingward.adapters.event_store.duckdb import WAL_LIMIT_BYTES, DuckdbEventStore
+from thingward.adapters.event_store.link import question_handler
+from thingward.adapters.link.unix import UnixLinkServer
+from thingward.model.errors import InvalidInput, ThingwardError
+from thingward.model.event import Event
+from thingward.model.finding import Finding
+from thingward.ports.link import Frame
+from thingward.runtime import channels
+from thingward.runtime.capabilities import keep_capabilities
+from thingward.runtime.compose import events_file, open_events
+from thingward.runtime.config import Settings
+
+#: A checkpoint is written when the log is this large and nothing came for a moment.
+IDLE_WAL_BYTES: Final = 4 << 20
+IDLE_S: Final = 5.0
+WATCH_S: Final = 2.0
+
+_batches = msgspec.msgpack.Decoder(list[Event | Finding])
+_log = structlog.get_logger("store")
+
+
+class StoreShell:
+    """The handlers of the store's channels, and its housekeeping."""
+
+    def __init__(self, store: DuckdbEventStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+        self._last_append = 0.0
+        self._counters = {"batches": 0.0, "events": 0.0, "repeats": 0.0, "checkpoints": 0.0, "refused": 0.0}
+
+    async def take_events(self, peer: str, frame: Frame) -> None:
+        """Acknowledge when durable; a batch may hold several tenants' events."""
+        try:
+            events = _batches.decode(frame.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._counters["refused"] += 1
+            raise InvalidInput(f"not a batch of events: {error}.") from error
+        by_tenant: dict[str, list[Event | Finding]] = {}
+        for event in events:
+            by_tenant.setdefault(event.tenant, []).append(event)
+        for tenant, group in by_tenant.items():
+            new = await asyncio.to_thread(self._store.append, tenant, group)
+            self._counters["events"] += new
+            self._counters["repeats"] += len(group) - new
+        self._counters["batches"] += 1
+        self._last_append = time.monotonic()
+
+    async def tell_status(self, peer: str, frame: Frame) -> Frame:
+        """Tell sizes and counters."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        status = channels.StoreStatus(file_bytes=size, wal_bytes=self._store.wal_bytes, counters=dict(self._counters))
+        return Frame(kind="answer", body=msgspec.msgpack.encode(status))
+
+    async def watch(self) -> None:
+        """Write a checkpoint while nothing comes, or before the log gets too long."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            size = self._store.wal_bytes
+            is_idle = time.monotonic() - self._last_append > IDLE_S
+            if size > WAL_LIMIT_BYTES or (is_idle and size > IDLE_WAL_BYTES):
+                try:
+                    await asyncio.to_thread(self._store.checkpoint)
+                    self._counters["checkpoints"] += 1
+                except ThingwardError as error:
+                    _log.warning("no checkpoint", reason=str(error))
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the store until told to stop."""
+    keep_capabilities(())
+    store = open_events(settings)
+    shell = StoreShell(store, events_file(settings))
+    server = UnixLinkServer(channels.socket_of(settings, "store"), name="store")
+    server.serve(channels.EVENTS, shell.take_events)
+    server.serve(channels.QUERY, question_handler(store))
+    server.serve(channels.STATUS, shell.tell_status)
+    server.serve(channels.PING, _pong)
+    await server.start()
+    watching = asyncio.create_task(shell.watch())
+    _log.info("started", wal_bytes=store.wal_bytes)
+    try:
+        await stop.wait()
+    finally:
+        watching.cancel()
+        await server.close()
+        await asyncio.to_thread(store.close)
+
+
+async def _pong(peer: str, frame: Frame) -> None:
+    """Answer a ping with nothing."""
