@@ -51,7 +51,14 @@ async def list_captures(deps: Deps) -> PageOf[Capture]:
     return PageOf(items=deps.captures.list())
 
 
-@post("/captures", operation_id="uploadCapture", access=ImportRecords, tags=["captures"], status_code=201)
+@post(
+    "/captures",
+    operation_id="uploadCapture",
+    access=ImportRecords,
+    tags=["captures"],
+    status_code=201,
+    request_max_body_size=None,
+)
 async def upload_capture(
     request: Request[Any, Any, Any],
     deps: Deps,
@@ -101,7 +108,14 @@ async def import_capture(deps: Deps, ask: Ask, uid: str) -> Result:
     return Result(dry_run=result.dry_run, plan=result.plan)
 
 
-@post("/imports", operation_id="importRecords", access=ImportRecords, tags=["captures"], status_code=200)
+@post(
+    "/imports",
+    operation_id="importRecords",
+    access=ImportRecords,
+    tags=["captures"],
+    status_code=200,
+    request_max_body_size=MAX_IMPORT_BYTES,
+)
 async def import_records(
     request: Request[Any, Any, Any],
     ask: Ask,
