@@ -191,6 +191,14 @@ class DuckdbEventStore:
             return cursor.execute(text, dict(values)).fetchall()
 
 
+def verify_version(path: Path) -> None:
+    """Raise Unavailable if this version cannot use the file, or cannot look because a process has it open."""
+    with _errors(), contextlib.closing(duckdb.connect(str(path), read_only=True, config=_SAFE)) as connection:
+        found = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    if found is None or found[0] != SCHEMA_VERSION:
+        raise Unavailable(f"{path} has version {found and found[0]}, this thingward writes {SCHEMA_VERSION}.")
+
+
 def _columns(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
     columns = {}
     for (name, kind), values in zip(COLUMNS, zip(*rows, strict=True), strict=True):
