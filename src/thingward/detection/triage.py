@@ -41,7 +41,8 @@ class TriageSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     Attributes:
         min_severity, min_confidence: below these a finding is kept, and is no alert.
         quiet_s: the same key is not alerted again within this time, in seconds, unless it got more severe.
-        flap_count, flap_span_s: a key alerted so often in that time is flapping: it is held until quiet for `quiet_s`.
+        flap_count, flap_span_s: a key alerted so often in that time is flapping: it is held until it was not seen for
+            that time.
         daily_budget: alerts of severity 3 and below per tenant and UTC day; beyond it they wait for the digest.
     """
 
@@ -149,7 +150,7 @@ class TriageStage:
         self._state.keys[name] = key
         quiet_s, key.seen = finding.time - key.seen, max(finding.time, key.seen)
         got_worse = finding.severity > key.severity
-        if key.is_flapping and quiet_s >= settings.quiet_s:
+        if key.is_flapping and quiet_s >= settings.flap_span_s:
             key.is_flapping, key.alerts = False, []
         if not got_worse and (key.is_flapping or (key.alerts and finding.time - key.alerts[-1] < settings.quiet_s)):
             return None
@@ -161,7 +162,7 @@ class TriageStage:
         key.is_flapping = True
         return (
             f"; flapping: alerted {len(key.alerts)} times within {settings.flap_span_s / 3600:.0f} h, "
-            f"held from now on until quiet for {settings.quiet_s / 60:.0f} min"
+            f"held from now on until it was not seen for as long"
         )
 
     def _spend(self, finding: Finding, commands: list[Command]) -> bool:

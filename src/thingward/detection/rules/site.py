@@ -25,6 +25,7 @@ CONTROL_PORTS = frozenset(
 # UDP services whose first packet tells the direction: others are left alone, for there the initiator is a guess.
 UDP_SERVICES = frozenset({53, 69, 111, 123, 137, 161, 389, 500, 1900, 3702, 5060, 5353, 5683, 11211, 47808})
 PORT_MAPPING = 5351
+FTP_DATA = 20
 MAX_CLAIMS = 20_000
 MAX_PENDING = 10_000
 
@@ -83,8 +84,8 @@ class Reachable(WindowRule):
     def _is_reached(self, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge) -> bool:
         if data.mid_stream or not is_attempt(data) or not is_answered(data):
             return False
-        if self._contacts.has(who(dst), src.ip):
-            # The device called that host itself: this is the way back (FTP data and the like).
+        if self._contacts.has(who(dst), src.ip) or src.port == FTP_DATA:
+            # The device called that host itself: this is the way back.
             return False
         if data.proto == TCP:
             return True
