@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.golden.tshark_oracle import Frame
@@ -11,6 +12,7 @@ from thingward.wire.dispatch import stream_decoder
 from thingward.wire.message import Message, StreamDecoder
 
 MAX_PENDING = 256
+Watch = Callable[[int, bool, bytes], None]
 
 
 @dataclass
@@ -20,6 +22,7 @@ class Stream:
     initiator: tuple[str, int]
     ports: tuple[int, int]
     mid_stream: bool
+    told: Callable[[bool, bytes], None] | None = None
     decoder: StreamDecoder | None = None
     tries: int = 0
     expected: dict[bool, int] = field(default_factory=dict)
@@ -47,6 +50,8 @@ class Stream:
         self.expected[forward] = expected
 
     def _deliver(self, forward: bool, data: bytes) -> None:
+        if self.told is not None:
+            self.told(forward, data)
         if self.decoder is None and self.tries < 2:
             self.tries += 1
             self.decoder = stream_decoder(6, *self.ports, data, forward, self.mid_stream)
@@ -54,8 +59,11 @@ class Stream:
             self.messages += self.decoder.feed(forward, data)
 
 
-def follow_streams(frames: Iterable[Frame]) -> dict[int, Stream]:
-    """Run our stream decoders over a capture's TCP frames, by tshark's stream number."""
+def follow_streams(frames: Iterable[Frame], watch: Watch | None = None) -> dict[int, Stream]:
+    """Run our stream decoders over a capture's TCP frames, by tshark's stream number.
+
+    `watch` is told the bytes of each connection in order: number, from the initiator, data.
+    """
     streams: dict[int, Stream] = {}
     peers: dict[int, tuple[str, int]] = {}
     for frame in frames:
@@ -67,7 +75,8 @@ def follow_streams(frames: Iterable[Frame]) -> dict[int, Stream]:
             answers = frame.flags & 0x12 == 0x12
             ports = (frame.dport, frame.sport) if answers else (frame.sport, frame.dport)
             initiator = ("", -1) if answers else here
-            stream = streams[frame.stream] = Stream(initiator, ports, not frame.flags & 2)
+            told = functools.partial(watch, frame.stream) if watch is not None else None
+            stream = streams[frame.stream] = Stream(initiator, ports, not frame.flags & 2, told)
             peers[frame.stream] = here
         if stream.initiator == ("", -1) and here != peers[frame.stream]:
             stream.initiator = here

@@ -21,9 +21,7 @@ def matches(path: Path) -> list[dict]:
     """The MQTT events that must occur at least once, as flat `mqtt.connect.client_id` keys."""
     checks = yaml.safe_load(path.read_text()).get("checks") or []
     filters = [check["filter"] for check in checks if "filter" in check]
-    return [
-        one["match"] for one in filters if one.get("count", 1) and one.get("match", {}).get("event_type") == "mqtt"
-    ]
+    return [one["match"] for one in filters if one.get("count", 1) and one.get("match", {}).get("event_type") == "mqtt"]
 
 
 def nested(flat: dict) -> dict:

@@ -77,7 +77,7 @@ def _frame(cells: list[str]) -> Frame | None:
         return Frame(
             int(number), 17, int(usport), int(udport), bytes.fromhex(udata), protocols=protocols, source=source
         )
-    if tsport and stream and AGGREGATOR not in tdata:
+    if tsport and stream and flags and sequence and AGGREGATOR not in stream + flags + sequence + tdata:
         return Frame(
             int(number),
             6,
