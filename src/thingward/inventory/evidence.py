@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from thingward.inventory.firm import firm_keys
@@ -21,14 +21,15 @@ _KEYED: Final = frozenset({
 class Evidence:
     """Members by anchor; `stale` holds those whose firm evidence has to be looked at again.
 
+    `forget` is called whenever an earlier conclusion about an address may be wrong now.
+
     Attributes:
         owners: address to the member that holds it now.
         sharing: firm evidence to the anchors that have it.
         evicted: members that a bound pushed out since the records were last reconciled.
-        version: grows whenever an earlier conclusion about an address may have changed.
     """
 
-    def __init__(self, bounds: Bounds, tenant: Tenant, site: str) -> None:
+    def __init__(self, bounds: Bounds, tenant: Tenant, site: str, forget: Callable[[], None]) -> None:
         self._bounds, self._tenant, self._site = bounds, tenant, site
         self.members: dict[str, Member] = {}
         self.owners: dict[str, Member] = {}
@@ -38,7 +39,7 @@ class Evidence:
         self.evicted: list[Member] = []
         self.dropped: dict[str, int] = {"devices": 0, "attributes": 0, "addresses": 0}
         self.numbered = 0
-        self.version = 0
+        self._forget = forget
         self._fresh: dict[str, None] = {}
 
     def uid_of(self, member: Member) -> Uid:
@@ -130,7 +131,7 @@ class Evidence:
         if member.is_router:
             return
         member.is_router = True
-        self.version += 1
+        self._forget()
         for ip in member.carried:
             member.addresses.pop(ip, None)
             if self.owners.get(ip) is member:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -9,6 +11,9 @@ import msgspec
 SPAN_GAP_S: Final = 60.0
 MAX_SPANS: Final = 64
 MAX_VALUES_PER_NAME: Final = 12
+
+_start = itemgetter(0)
+_end = itemgetter(1)
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,17 +106,17 @@ class Member(msgspec.Struct, kw_only=True):
             self._insert_span(first, last)
 
     def _insert_span(self, first: float, last: float) -> None:
-        merged: list[list[float]] = []
-        for low, high in sorted([*self.spans, [first, last]]):
-            if merged and low <= merged[-1][1] + SPAN_GAP_S:
-                merged[-1][1] = max(merged[-1][1], high)
-            else:
-                merged.append([low, high])
-        while len(merged) > MAX_SPANS:
-            gaps = [merged[i + 1][0] - merged[i][1] for i in range(len(merged) - 1)]
+        """Join a span with all that it touches; reports come in the order in which flows end, not begin."""
+        spans = self.spans
+        low = bisect_left(spans, first - SPAN_GAP_S, key=_end)
+        high = bisect_right(spans, last + SPAN_GAP_S, key=_start)
+        if low < high:
+            first, last = min(first, spans[low][0]), max(last, spans[high - 1][1])
+        spans[low:high] = [[first, last]]
+        while len(spans) > MAX_SPANS:
+            gaps = [spans[i + 1][0] - spans[i][1] for i in range(len(spans) - 1)]
             narrow = gaps.index(min(gaps))
-            merged[narrow : narrow + 2] = [[merged[narrow][0], merged[narrow + 1][1]]]
-        self.spans = merged
+            spans[narrow : narrow + 2] = [[spans[narrow][0], spans[narrow + 1][1]]]
 
     def learn(self, name: str, value: str, source: str, time: float, confidence: float, limit: int) -> bool | None:
         """Note an attribute; True if it is new, False if known, None if a bound refused it."""

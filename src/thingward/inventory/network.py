@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -40,6 +40,7 @@ class NetworkState(msgspec.Struct, kw_only=True):
         answers: answers given by a local resolver that no lease named.
         dhcp_server: the server whose word on roles counts.
         rivals: other servers that handed out addresses: at most eight.
+        is_told: a lease named the resolvers, so none is inferred.
     """
 
     roles: dict[str, tuple[str, ...]] = {}
@@ -48,15 +49,23 @@ class NetworkState(msgspec.Struct, kw_only=True):
     answers: dict[str, int] = {}
     dhcp_server: str = ""
     rivals: list[str] = []
+    is_told: bool = False
 
 
 class Network:
-    """Locality and roles; `version` grows whenever an earlier conclusion may have changed."""
+    """Locality and roles; `forget` is called whenever an earlier conclusion about an address may be wrong now."""
 
-    def __init__(self, networks: Sequence[str]) -> None:
+    def __init__(self, networks: Sequence[str], forget: Callable[[], None]) -> None:
         self._configured = tuple(ipaddress.ip_network(text, strict=False) for text in networks)
         self.state = NetworkState()
-        self.version = 0
+        self._forget = forget
+        self._subnets: set[str] = set()
+
+    def restore(self, state: NetworkState) -> None:
+        """Take a state from a snapshot."""
+        self.state = state
+        self._subnets = {_subnet(ip) for ip in state.announced}
+        self._forget()
 
     def is_local(self, ip: str) -> bool:
         """Tell whether an address belongs to the site."""
@@ -72,8 +81,11 @@ class Network:
         if ip not in announced:
             while len(announced) >= MAX_ADDRESSES:
                 announced.pop(next(iter(announced)))
-            self.version += 1
-            if ":" in ip and address_kind(ip) == "public":
+            is_public = address_kind(ip) == "public"
+            if is_public or _subnet(ip) not in self._subnets:
+                self._subnets.add(_subnet(ip))
+                self._forget()
+            if is_public and ":" in ip:
                 self.add_prefix(ip)
         announced[ip] = time
 
@@ -82,7 +94,7 @@ class Network:
         prefix = prefix_of(ip)
         if prefix and prefix not in self.state.prefixes and len(self.state.prefixes) < 64:
             self.state.prefixes.append(prefix)
-            self.version += 1
+            self._forget()
 
     def is_own_of_router(self, ip: str) -> bool:
         """Tell whether an address that a router sends from is the router's: announced, or on the link's subnet."""
@@ -90,15 +102,14 @@ class Network:
             return True
         if address_kind(ip) != "private":
             return False
-        subnet = _subnet(ip)
-        return any(_subnet(other) == subnet for other in self.state.announced) or ip.startswith("fe80:")
+        return _subnet(ip) in self._subnets or ip.startswith("fe80:")
 
     def add_role(self, ip: str, role: str) -> None:
         """Note what an address serves the site as."""
         roles = self.state.roles.get(ip, ())
         if role not in roles and ip and (roles or len(self.state.roles) < MAX_ADDRESSES):
             self.state.roles[ip] = tuple(sorted((*roles, role)))
-            self.version += 1
+            self._forget()
 
     def learn_lease(self, lease: LeaseData, server: str) -> None:
         """Take the roles that the site's DHCP server hands out; a second server's word is not taken."""
@@ -114,6 +125,7 @@ class Network:
                 self.state.rivals.append(server)
             return
         self.add_role(server, "dhcp")
+        self.state.is_told = self.state.is_told or bool(lease.resolvers)
         for role, addresses in (
             ("gateway", lease.routers),
             ("dns", lease.resolvers),
@@ -123,8 +135,8 @@ class Network:
                 self.add_role(ip, role)
 
     def learn_answer(self, server: str, *, is_gateway: bool) -> None:
-        """Note that a local address answered a DNS query."""
-        if address_kind(server) != "private" or "dns" in self.state.roles.get(server, ()):
+        """Note that a device of the site answered a DNS query; without a lease that is how resolvers are found."""
+        if self.state.is_told or address_kind(server) != "private" or "dns" in self.state.roles.get(server, ()):
             return
         answers = self.state.answers
         if server in answers or len(answers) < MAX_ADDRESSES:

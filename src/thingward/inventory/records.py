@@ -49,11 +49,10 @@ class RecordState(msgspec.Struct, kw_only=True):
 
 
 class RecordBook:
-    """Keeps records in step with the evidence.
+    """Keeps records in step with the evidence; `forget` is called when an address moved to another record.
 
     Attributes:
         dirty: records whose content changed; touched: records that were only active. Both since the last emission.
-        version: grows whenever an address moved from one record to another.
     """
 
     def __init__(
@@ -64,13 +63,14 @@ class RecordBook:
         site: str,
         producer: str,
         maker_of: Callable[[str], str],
+        forget: Callable[[], None],
     ) -> None:
         self._evidence, self._network = evidence, network
         self._tenant, self._site, self._producer, self._maker_of = tenant, site, producer, maker_of
         self.records: dict[str, RecordState] = {}
         self.dirty: set[str] = set()
         self.touched: set[str] = set()
-        self.version = 0
+        self._forget = forget
 
     def start(self, member: Member) -> None:
         """Give a new member a record of its own."""
@@ -123,7 +123,7 @@ class RecordBook:
             anchors = [member.anchor for member in sorted(cluster.members, key=lambda member: member.number)]
             record = self.records.setdefault(uid, RecordState(uid=uid, anchors=[]))
             if record.anchors != anchors or record.into:
-                self.version += 1
+                self._forget()
                 self.dirty.add(uid)
             if record.against != cluster.against:
                 self.dirty.add(uid)
@@ -158,7 +158,7 @@ class RecordBook:
                 self.dirty.discard(record.uid)
                 self.touched.discard(record.uid)
                 gone.append(record.uid)
-            self.version += 1
+            self._forget()
         self._evidence.evicted.clear()
         return gone
 

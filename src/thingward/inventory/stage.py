@@ -77,13 +77,13 @@ class InventoryStage:
         bounds: Bounds | None = None,
     ) -> None:
         self._bounds = bounds or Bounds()
-        self._tenant, self._site, self._producer = Tenant(tenant), site, producer
-        self.network = Network(networks)
-        self._evidence = Evidence(self._bounds, Tenant(tenant), site)
-        self._records = RecordBook(self._evidence, self.network, Tenant(tenant), site, producer, maker_of)
-        self._names = NameBook(self._bounds.names)
         self._cache: dict[tuple[str, str], Seen] = {}
-        self._cache_version = -1
+        self._epoch = 0
+        self._tenant, self._site, self._producer = Tenant(tenant), site, producer
+        self.network = Network(networks, self._forget)
+        self._evidence = Evidence(self._bounds, Tenant(tenant), site, self._forget)
+        self._records = RecordBook(self._evidence, self.network, Tenant(tenant), site, producer, maker_of, self._forget)
+        self._names = NameBook(self._bounds.names)
         self._reported: dict[str, int] = {}
 
     # -- the stage ---------------------------------------------------------------------------------------------
@@ -139,8 +139,7 @@ class InventoryStage:
             kept = msgspec.msgpack.decode(state, type=_State)
         except msgspec.DecodeError as error:
             raise InvalidInput(f"not a snapshot of the inventory: {error}.") from error
-        self.network.state = kept.network
-        self.network.version += 1
+        self.network.restore(kept.network)
         self._evidence.restore(kept.members, kept.owners, kept.forced, kept.numbered, kept.dropped)
         self._records.records = kept.records
         self._names.restore(kept.names)
@@ -189,8 +188,6 @@ class InventoryStage:
         src, dst = event.src, event.dst
         if src is None or dst is None:
             return event
-        if self._version() != self._cache_version:
-            self._forget_cache()
         cache = self._cache
         source = cache.get((src.mac, src.ip)) or self._see(src, dst, sends=True, time=data.first)
         answers = data.packets_in > 0
@@ -245,18 +242,14 @@ class InventoryStage:
 
     # -- who is it ---------------------------------------------------------------------------------------------
 
-    def _forget_cache(self) -> None:
+    def _forget(self) -> None:
+        """Forget who was who: something that it rests on changed."""
         self._cache.clear()
-        self._cache_version = self._version()
-
-    def _version(self) -> int:
-        return self.network.version + self._evidence.version + self._records.version
+        self._epoch += 1
 
     def _see(self, endpoint: Endpoint, other: Endpoint | None, *, sends: bool, time: float) -> Seen:
         """Find out who an endpoint is; may make a member if it sends."""
-        if self._version() != self._cache_version:
-            self._forget_cache()
-        mac, ip = endpoint.mac, endpoint.ip
+        mac, ip, epoch = endpoint.mac, endpoint.ip, self._epoch
         seen = self._cache.get((mac, ip))
         if seen is not None:
             return seen
@@ -264,7 +257,7 @@ class InventoryStage:
             seen = self._see_mac(mac, ip, other, sends=sends, time=time)
         else:
             seen = self._see_ip(ip, sends=sends, time=time)
-        if seen is not _NOBODY and self._version() == self._cache_version:
+        if seen is not _NOBODY and epoch == self._epoch:
             if len(self._cache) >= CACHE_ENTRIES:
                 self._cache.clear()
             self._cache[mac, ip] = seen
@@ -350,7 +343,7 @@ class InventoryStage:
             self.network.announce(ip, member.mac, time)
             self._evidence.claim(member, ip, time, announced=True)
             self._records.dirty.add(member.record)
-            self._cache.clear()
+            self._cache.pop((member.mac, ip), None)
             if "gateway" in self.network.state.roles.get(ip, ()):
                 self._evidence.make_router(member)
         else:
@@ -368,9 +361,9 @@ class InventoryStage:
 
     def _answer(self, source: Seen, target: Seen, server: Endpoint | None, data: DnsData) -> None:
         self._names.learn(source.uid, data)
-        if server is not None and data.rcode == 0 and data.transport == "dns" and data.answers:
-            is_gateway = target.member is not None and target.member.is_router
-            self.network.learn_answer(server.ip, is_gateway=is_gateway)
+        answered = data.rcode == 0 and data.transport == "dns" and bool(data.answers)
+        if answered and server is not None and target.member is not None:
+            self.network.learn_answer(server.ip, is_gateway=target.member.is_router)
 
     # -- corrections and imports -------------------------------------------------------------------------------
 

@@ -1,0 +1,237 @@
+"""Learnt profiles on recorded traffic: what they refuse of a device's own later flows, and of other devices' flows.
+
+The peer is the rule by address, which most learnt allow-lists use. Every figure is on traffic that was not learnt from.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.bench.harness import Bench, NotHere, Pair, benchmark, rate
+from tests.bench.replay import (
+    INFRASTRUCTURE,
+    AddressRules,
+    LearntSite,
+    enriched_at,
+    find_captures,
+    learn_captures,
+    learn_site,
+    main_device,
+    moved,
+    read_events,
+    terms_for,
+)
+from thingward.model.device import Device
+from thingward.model.event import Event
+from thingward.model.terms import FlowTerms
+from thingward.policy.bounds import share_bound
+from thingward.policy.verdict import ProfileJudge
+
+#: Services to try on every other device of the site, beside all that any capture uses.
+PROBES = ((6, 22), (6, 23), (6, 80), (6, 443), (6, 445), (6, 554), (6, 1883), (6, 8080), (6, 8883), (6, 9100), (6, 49152),
+          (17, 53), (17, 69), (17, 161), (17, 1900), (17, 5353), (17, 5683), (17, 6667), (1, 0))  # fmt: skip
+
+
+def homes(data: Path) -> list[Path]:
+    """List the captures of days."""
+    found = find_captures(data / "fit-iot-dataset")
+    if not found:
+        raise NotHere("fit-iot-dataset")
+    return found
+
+
+@functools.cache
+def strangers(data: Path) -> dict[Path, tuple[LearntSite, Device]]:
+    """List other devices' captures with the device that each is about."""
+    found: dict[Path, tuple[LearntSite, Device]] = {}
+    for path in find_captures(data / "iot-sentinel"):
+        mac = next(path.parent.glob("_iotdevice-mac*")).read_text().strip().lower()
+        site = learn_captures(path)
+        if any(mac in device.macs for device in site.devices()):
+            found[path] = site, main_device(site, mac)
+    for path in [*homes(data), *find_captures(data / "mqttset-reduced")]:
+        site = learn_captures(path)
+        if site.devices():
+            found[path] = site, main_device(site)
+    return found
+
+
+def gateway_of(site: LearntSite) -> Device:
+    return next(device for device in site.inventory.devices() if device.role == "gateway")
+
+
+def is_infrastructure(terms: FlowTerms) -> bool:
+    """Tell whether a safe default covers such a flow at some site, so that no profile can be told by it."""
+    return bool(INFRASTRUCTURE.intersection(terms.roles))
+
+
+def strange_flows(site: LearntSite, device: Device, data: Path, own: Path) -> list[FlowTerms]:
+    """Give all other devices' flows, re-addressed to this device at its site."""
+    found: list[FlowTerms] = []
+    for path, (_, other) in strangers(data).items():
+        if path != own:
+            events = list(moved(read_events(path), other, device, gateway_of(site)))
+            found += [terms for event in enriched_at(site, events) for terms in terms_for(event, device.uid)]
+    return found
+
+
+@functools.cache
+def trials(data: Path) -> list[tuple[Path, LearntSite, Device]]:
+    """List the homes' captures, each learnt, with its device."""
+    return [(path, learn_captures(path), main_device(learn_captures(path))) for path in homes(data)]
+
+
+def share(permitted: Sequence[bool]) -> float:
+    return 100.0 * sum(permitted) / len(permitted) if permitted else 100.0
+
+
+@benchmark("profiles.benign_allowed", unit="% of later flows", rounds=1, limit=1.0)
+def benign_allowed(bench: Bench) -> Iterator[Pair]:
+    """Flows of the second half that a profile learnt from the first half allows, over all homes; 100 is the aim."""
+    notes = []
+    ours: list[bool] = []
+    peers: list[bool] = []
+    for _, site, device in trials(bench.data):
+        profile, until = site.trial(device)
+        flows = site.flows(device)
+        judge = ProfileJudge(profile.acls)
+        rules = AddressRules(flow for flow in flows if flow.time < until)
+        later = [flow.terms for flow in flows if flow.time >= until]
+        ours += (mine := [judge.judge(terms).permitted for terms in later])
+        peers += (theirs := [rules.permits(terms) for terms in later])
+        refused = mine.count(False)
+        notes.append(
+            f"{device.names[0] if device.names else device.uid}: {refused} of {len(later)} refused "
+            f"(bound {share_bound(refused, len(later)):.1%}, by address {theirs.count(False)}, "
+            f"{'settled' if profile.settled.is_settled else 'not settled'})"
+        )
+    yield Pair(lambda: share(ours), lambda: share(peers), "rules by address", "; ".join(notes))
+
+
+@benchmark("profiles.benign_allowed_initiated", unit="% of later flows", rounds=1, limit=1.0)
+def benign_allowed_initiated(bench: Bench) -> Iterator[Pair]:
+    """The same for TCP and UDP flows that the device began: by name and service without and with safe defaults."""
+    mine: list[bool] = []
+    bare: list[bool] = []
+    peers: list[bool] = []
+    for _, site, device in trials(bench.data):
+        profile, until = site.trial(device)
+        flows = [f for f in site.flows(device) if f.terms.proto in (6, 17) and f.terms.direction == "out"]
+        early = [flow for flow in flows if flow.time < until]
+        seen = {(acl.peer, acl.value, acl.proto, acl.port) for acl in profile.acls if acl.flows}
+        judge = ProfileJudge(profile.acls)
+        plain = ProfileJudge([a for a in profile.acls if (a.peer, a.value, a.proto, a.port) in seen])
+        rules = AddressRules(early)
+        for flow in flows:
+            if flow.time >= until:
+                mine.append(judge.judge(flow.terms).permitted)
+                bare.append(plain.judge(flow.terms).permitted)
+                peers.append(rules.permits(flow.terms))
+    note = (
+        f"refused of {len(mine)}: by address {peers.count(False)}, by name and service {bare.count(False)}, "
+        f"with safe defaults {mine.count(False)}"
+    )
+    yield Pair(lambda: share(mine), lambda: share(peers), "rules by address", note)
+
+
+def _strangers_refused(bench: Bench, *, infrastructure: bool) -> Iterator[Pair]:
+    ours: list[bool] = []
+    peers: list[bool] = []
+    notes = []
+    for path, site, device in trials(bench.data):
+        profile, until = site.trial(device)
+        judge = ProfileJudge(profile.acls)
+        rules = AddressRules(flow for flow in site.flows(device) if flow.time < until)
+        flows = strange_flows(site, device, bench.data, path)
+        chosen = [terms for terms in flows if infrastructure or not is_infrastructure(terms)]
+        mine = [not judge.judge(terms).permitted for terms in chosen]
+        ours += mine
+        peers += [not rules.permits(terms) for terms in chosen]
+        name = device.names[0] if device.names else device.uid
+        notes.append(f"{name}: {mine.count(True)} of {len(chosen)} refused ({share(mine):.1f} %)")
+    yield Pair(lambda: share(ours), None, f"rules by address: {share(peers):.2f}", "; ".join(notes))
+
+
+@benchmark("profiles.strangers_refused", unit="% of flows", rounds=1, limit=95.0)
+def strangers_refused(bench: Bench) -> Iterator[Pair]:
+    """Other devices' flows, re-addressed to the device, that its profile refuses; without what safe defaults cover."""
+    yield from _strangers_refused(bench, infrastructure=False)
+
+
+@benchmark("profiles.strangers_refused_all", unit="% of flows", rounds=1)
+def strangers_refused_all(bench: Bench) -> Iterator[Pair]:
+    """The same with ARP, DHCP, DNS to the site's resolver, NTP and the like, which every profile must allow."""
+    yield from _strangers_refused(bench, infrastructure=True)
+
+
+@benchmark("profiles.paths_refused", unit="% of paths", rounds=1, limit=100.0)
+def paths_refused(bench: Bench) -> Iterator[Pair]:
+    """Paths (service and device) to the site's other devices that the device never used; all homes as one site."""
+    site = learn_captures(*homes(bench.data))
+    everyone = [device for device in site.inventory.devices() if not device.group]
+    services = {(flow.terms.proto, flow.terms.port) for device in site.devices() for flow in site.flows(device)}
+    services = {(proto, port) for proto, port in services if proto in (1, 6, 17) and (port or proto == 1)} | set(PROBES)
+    refused: list[bool] = []
+    for device in site.devices():
+        profile, _ = site.trial(device)
+        judge = ProfileJudge(profile.acls)
+        used = {(f.terms.device, f.terms.proto, f.terms.port) for f in site.flows(device) if f.terms.direction == "out"}
+        for other in everyone:
+            for proto, port in sorted(services):
+                if other.uid != device.uid and (other.uid, proto, port) not in used:
+                    terms = path_terms(site, other, proto, port)
+                    if not is_infrastructure(terms):
+                        refused.append(not judge.judge(terms).permitted)
+    note = (
+        f"{len(refused)} paths between {len(everyone)} devices (the gateway among them), {refused.count(False)} allowed"
+    )
+    yield Pair(lambda: share(refused), None, "", note)
+
+
+def path_terms(site: LearntSite, other: Device, proto: int, port: int) -> FlowTerms:
+    """Say what a new flow to a service of another device of the site would be."""
+    address = next((ip for ip in other.addresses if ":" not in ip), "")
+    roles = site.inventory.network.state.roles.get(address, ())
+    served = {53: "dns", 123: "ntp", 67: "dhcp"}.get(port, "")
+    kept = tuple(role for role in roles if role in (served if proto == 17 or port == 53 else "", "gateway"))
+    return FlowTerms("out", proto, port, device=other.uid, address=address, roles=kept)
+
+
+@benchmark("profiles.stage_rate", unit="events/s", rounds=5)
+def stage_rate(bench: Bench) -> Iterator[Pair]:
+    """Events per second through inventory and learning together, one core."""
+    events = [event for path in homes(bench.data) for event in read_events(path)]
+    yield Pair(lambda: rate(len(events), lambda: learn_site([events])))
+
+
+@benchmark("profiles.inventory_rate", unit="flows/s", rounds=5)
+def inventory_rate(bench: Bench) -> Iterator[Pair]:
+    """Flow events per second through inventory, one core: the part that is on the road to the device records."""
+    from thingward.inventory.stage import InventoryStage
+
+    flows = [event for path in find_captures(bench.data) for event in read_events(path) if _is_flow(event)]
+    batches = [flows[start : start + 2000] for start in range(0, len(flows), 2000)]
+
+    def work() -> None:
+        stage = InventoryStage()
+        for batch in batches:
+            stage.feed(batch, 0.0)
+
+    yield Pair(lambda: rate(len(flows), work), note=f"{len(flows)} flows of all captures")
+
+
+def _is_flow(event: Event) -> bool:
+    return bool(event.data.__struct_config__.tag == "flow")
+
+
+@benchmark("profiles.judge_rate", unit="flows/s", rounds=5)
+def judge_rate(bench: Bench) -> Iterator[Pair]:
+    """Flows judged per second against a compiled profile, refusals among them."""
+    path, site, device = trials(bench.data)[-1]
+    judge = ProfileJudge(site.trial(device)[0].acls)
+    flows = strange_flows(site, device, bench.data, path)
+    chosen = list(itertools.islice(itertools.cycle(flows), 50_000))
+    yield Pair(lambda: rate(len(chosen), lambda: [judge.judge(terms) for terms in chosen]))
