@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.wire.test_datagrams import WSD_HELLO
 from tests.unit.wire.test_dhcp import SOLICIT, option, packet
 from tests.unit.wire.test_dns import QUERY, answer, name, record
 from tests.unit.wire.test_mqtt import connect, field
@@ -34,6 +35,7 @@ DATAGRAM_PORTS = sorted(dispatch._BY_PORT)
 STREAM_PORTS = sorted({*dispatch._STREAMS_BY_PORT, *dispatch._SHORT_STARTS_BY_PORT})
 
 DATAGRAMS = [
+    WSD_HELLO,
     QUERY,
     answer(
         record(b"\xc0\x0c", 5, name("b.example")),

@@ -69,6 +69,9 @@ ATTRIBUTES: dict[str, str] = {
     "tls.certificate_subject": "common name in the server's certificate, not verified",
     "tls.ja4": "JA4 fingerprint of the client's hello",
     "tls.sni": "server name the client asks for",
+    "wsd.model": "hardware in ONVIF's scopes",
+    "wsd.name": "name in ONVIF's scopes",
+    "wsd.type": "device type it offers by WS-Discovery",
 }
 
 

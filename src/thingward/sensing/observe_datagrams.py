@@ -26,6 +26,7 @@ from thingward.wire.snmp import SnmpMessage
 from thingward.wire.ssdp import SsdpMessage
 from thingward.wire.stun import StunMessage
 from thingward.wire.syslog import SyslogMessage
+from thingward.wire.wsd import WsdMessage
 
 Bodies = Iterator[tuple[Endpoint | None, Endpoint | None, Data]]
 
@@ -245,6 +246,15 @@ def _ssdp(sender: Endpoint, receiver: Endpoint, message: SsdpMessage) -> Bodies:
         yield sender, receiver, body
 
 
+def _wsd(sender: Endpoint, receiver: Endpoint, message: WsdMessage) -> Bodies:
+    if message.kind in ("probe", "resolve"):
+        return
+    types = [("wsd.type", one) for one in message.types]
+    body = identity("wsd", ("wsd.model", message.hardware), ("wsd.name", message.name), *types)
+    if body is not None:
+        yield sender, receiver, body
+
+
 def _nbns(sender: Endpoint, receiver: Endpoint, message: NbnsMessage) -> Bodies:
     if message.operation == "query" and message.name and not message.names:
         client, server = (receiver, sender) if message.is_response else (sender, receiver)
@@ -346,4 +356,5 @@ DATAGRAM_BODIES: dict[type, Callable[[Endpoint, Endpoint, Any], Bodies]] = {
     SyslogMessage: _syslog,
     StunMessage: _stun,
     SipMessage: _sip,
+    WsdMessage: _wsd,
 }

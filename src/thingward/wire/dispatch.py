@@ -27,6 +27,7 @@ from thingward.wire.syslog import decode_syslog
 from thingward.wire.telnet import TelnetDecoder
 from thingward.wire.tftp import decode_tftp
 from thingward.wire.tls import TlsDecoder, is_client_hello, is_server_hello
+from thingward.wire.wsd import decode_wsd
 
 UDP = 17
 TCP = 6
@@ -48,6 +49,7 @@ _BY_PORT: dict[int, DatagramDecoder] = {
     546: decode_dhcp6,
     547: decode_dhcp6,
     1900: decode_ssdp,
+    3702: decode_wsd,
     5060: decode_sip,
     5353: decode_mdns,
     5355: decode_llmnr,

@@ -16,6 +16,7 @@ from thingward.wire.ssdp import decode_ssdp
 from thingward.wire.stun import decode_stun, is_stun
 from thingward.wire.syslog import MAX_MESSAGE, decode_syslog
 from thingward.wire.tftp import decode_tftp
+from thingward.wire.wsd import decode_wsd
 
 
 def test_ssdp_announcement():
@@ -33,6 +34,20 @@ def test_ssdp_search_and_answer():
     assert (search.kind, search.target, search.user_agent) == ("search", "ssdp:all", "phone/1")
     answer = decode_ssdp(b"HTTP/1.1 200 OK\nST:urn:x\nserver:  plug \n\n")
     assert (answer.kind, answer.target, answer.server) == ("answer", "urn:x", "plug")
+
+
+WSD_HELLO = b"""<?xml version="1.0"?><s:Envelope xmlns:s="x"><s:Header/><s:Body><d:ProbeMatches><d:ProbeMatch>
+<d:Types>dn:NetworkVideoTransmitter tds:Device</d:Types>
+<d:Scopes>onvif://www.onvif.org/type/video onvif://www.onvif.org/hardware/DCS-9 onvif://www.onvif.org/name/Front%20Door</d:Scopes>
+<d:XAddrs>http://10.0.0.5/onvif http://[fe80::1]/onvif</d:XAddrs></d:ProbeMatch></d:ProbeMatches></s:Body></s:Envelope>"""
+
+
+def test_cameras_answer_discovery():
+    message = decode_wsd(WSD_HELLO)
+    assert (message.kind, message.types) == ("answer", ("NetworkVideoTransmitter", "Device"))
+    assert (message.name, message.hardware, message.address) == ("Front Door", "DCS-9", "http://10.0.0.5/onvif")
+    probe = decode_wsd(b"<Envelope><Body><Probe><Types/></Probe></Body></Envelope>")
+    assert (probe.kind, probe.types) == ("probe", ())
 
 
 def test_ntp_modes():
@@ -188,7 +203,7 @@ def test_sip_software():
     "decode",
     [
         decode_ssdp, decode_ntp, decode_nbns, decode_lldp, decode_snmp, decode_coap,
-        decode_syslog, decode_tftp, decode_stun, decode_quic, decode_sip,
+        decode_wsd, decode_syslog, decode_tftp, decode_stun, decode_quic, decode_sip,
     ],
 )  # fmt: skip
 def test_bytes_without_sense_are_malformed(decode):
