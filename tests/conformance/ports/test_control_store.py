@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from thingward.adapters.control_store.memory import MemoryControlStore
-from thingward.adapters.control_store.sql import TABLES, open_reader, open_store, sqlite_url
+from thingward.adapters.control_store.sql import HEAD, TABLES, open_reader, open_store, sqlite_url
 from thingward.adapters.control_store.tables import INDEXED, SEARCHED
 from thingward.model.action import Action, ActionKind, ActionState, Approval
 from thingward.model.codec import AnyRecord
@@ -232,14 +232,32 @@ def test_every_kind_of_record_is_either_control_data_or_an_event() -> None:
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
-    store = open_store(sqlite_url(tmp_path / "control.db"))
-    store.close()
-    engine = sa.create_engine(sqlite_url(tmp_path / "control.db"))
-    inspector = sa.inspect(engine)
-    for table in TABLES.values():
-        assert [c["name"] for c in inspector.get_columns(table.name)] == [c.name for c in table.columns]
-        assert {i["name"] for i in inspector.get_indexes(table.name)} == {i.name for i in table.indexes}
-    engine.dispose()
+    described = []
+    for name in ("migrated", "created"):
+        url = sqlite_url(tmp_path / f"{name}.db")
+        engine = sa.create_engine(url)
+        if name == "migrated":
+            with engine.begin() as connection:  # a table of an unknown time: so every step runs
+                connection.exec_driver_sql(
+                    "create table alembic_version (version_num varchar(32) primary key not null)"
+                )
+        open_store(url).close()
+        inspector = sa.inspect(engine)
+        columns = {
+            t.name: [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(t.name)]
+            for t in TABLES.values()
+        }
+        indexes = {
+            t.name: sorted((i["name"], i["column_names"]) for i in inspector.get_indexes(t.name))
+            for t in TABLES.values()
+        }
+        keys = {t.name: inspector.get_pk_constraint(t.name)["constrained_columns"] for t in TABLES.values()}
+        with engine.begin() as connection:
+            version = connection.exec_driver_sql("select version_num from alembic_version").scalar_one()
+        described.append((columns, indexes, keys, version, set(inspector.get_table_names())))
+        engine.dispose()
+    assert described[0] == described[1]
+    assert described[0][3] == HEAD
 
 
 def test_a_reader_sees_commits_and_can_change_nothing(tmp_path: Path) -> None:

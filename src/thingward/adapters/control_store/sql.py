@@ -169,7 +169,10 @@ def open_store(url: str) -> SqlControlStore:
         _create_file(Path(address.database))
     engine = _engine(address, read_only=False)
     with _errors():
-        if (found := _revision(engine)) != HEAD:
+        found = _revision(engine)
+        if not found and not sa.inspect(engine).get_table_names():
+            _create(engine)
+        elif found != HEAD:
             _migrate(engine, found)
     return SqlControlStore(engine)
 
@@ -235,6 +238,15 @@ def _revision(engine: Engine) -> str:
     except DBAPIError:
         with engine.connect():  # reachable, so it is the table that is missing
             return ""
+
+
+def _create(engine: Engine) -> None:
+    """Make the newest tables at once; a test keeps them equal to what the migrations lead to."""
+    version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+    with engine.execution_options(immediate=True).begin() as connection:
+        _metadata.create_all(connection)
+        version.create(connection)
+        connection.execute(version.insert().values(version_num=HEAD))
 
 
 def _migrate(engine: Engine, found: str) -> None:

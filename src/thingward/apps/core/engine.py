@@ -282,6 +282,7 @@ class Engine:
         position = self._append(Ticked(now=now))
         output = self._road.tick(now)
         await self._parts.outbox.flush()
+        await self._parts.commits.flush()
         if output.records or output.commands:
             await self._carry_out([(position, output)])
 
