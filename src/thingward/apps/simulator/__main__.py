@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
 
-from thingward.adapters.link.unix import UnixLinkServer
+from thingward.adapters.link.unix import UnixLinkClient, UnixLinkServer
 from thingward.apps.simulator.live import LiveSite
+from thingward.apps.simulator.recording import write_attack, write_recording
 from thingward.apps.simulator.site import sample_site
-from thingward.model.errors import InvalidInput, ThingwardError
-from thingward.ports.link import Frame, Handler
+from thingward.model.errors import InvalidInput, NotFound, ThingwardError
+from thingward.ports.link import Frame, Handler, Listener
+from thingward.runtime.channels import DEMO
 from thingward.runtime.simulated import CHANNEL, SimulatorRequest
 
 
@@ -23,8 +27,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="thingward-simulator")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=12.0, help="how much faster than the real site")
-    parser.add_argument("--socket", type=Path, required=True, help="where to listen for commands")
-    parser.add_argument("--snippet", type=Path, required=True, help="the file that the warden writes for dnsmasq")
+    parser.add_argument("--socket", type=Path, help="where to listen for commands")
+    parser.add_argument("--snippet", type=Path, help="the file that the warden writes for dnsmasq")
+    parser.add_argument("--core", type=Path, help="core's socket: the attack button of the console")
+    parser.add_argument("--record", type=Path, help="write the days before into this capture, and end")
+    parser.add_argument("--record-attack", type=Path, help="write the attack into this capture, and end")
+    parser.add_argument("--until", type=float, default=0.0, help="end of the recording, seconds since 1970; now")
+    parser.add_argument("--days", type=float, default=5.0, help="length of the recording")
     parser.add_argument("--background", type=float, default=0.0, help="packets per second of extra traffic")
     parser.add_argument("--stand-in", action="store_true", help="do without dnsmasq")
     parser.add_argument("--parent-fd", type=int, default=-1, help="end when this pipe closes")
@@ -32,6 +41,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 async def _serve(given: argparse.Namespace) -> None:
+    if given.socket is None or given.snippet is None:
+        raise InvalidInput("the simulator needs --socket and --snippet.")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,8 +55,12 @@ async def _serve(given: argparse.Namespace) -> None:
         )
         link = UnixLinkServer(given.socket, name="simulator")
         link.serve(CHANNEL, _handler(site))
+        core = UnixLinkClient(given.core, name="simulator") if given.core else None
         try:
             await site.start()
+            if core is not None:
+                core.subscribe(DEMO, _attacker(site))
+                await core.start()
             if given.background:
                 site.background(given.background)
             await link.start()
@@ -53,6 +68,8 @@ async def _serve(given: argparse.Namespace) -> None:
             sys.stdout.flush()
             await stop.wait()
         finally:
+            if core is not None:
+                await core.close()
             await link.close()
             await site.close()
 
@@ -75,10 +92,30 @@ def _handler(site: LiveSite) -> Handler:
     return handle
 
 
+def _attacker(site: LiveSite) -> Listener:
+    async def start(body: bytes) -> None:
+        with contextlib.suppress(NotFound, msgspec.DecodeError):
+            site.attack(msgspec.msgpack.decode(body, type=str))
+
+    return start
+
+
+def _record(given: argparse.Namespace) -> None:
+    site, until = sample_site(given.seed), given.until or time.time()
+    if given.record:
+        sys.stdout.write(f"{write_recording(site, given.record, until=until, days=given.days)} packets\n")
+    if given.record_attack:
+        sys.stdout.write(f"{write_attack(site, given.record_attack, at=until)} packets\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the sample site; gives the exit code."""
+    given = _parse(arguments)
     try:
-        asyncio.run(_serve(_parse(arguments)))
+        if given.record or given.record_attack:
+            _record(given)
+        else:
+            asyncio.run(_serve(given))
     except ThingwardError as error:
         sys.stderr.write(f"thingward-simulator: {error}\n")
         return 1
