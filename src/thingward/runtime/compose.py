@@ -19,6 +19,7 @@ from thingward.runtime.stages import RoadPlan, Stages, build_stages
 
 if TYPE_CHECKING:
     from thingward.adapters.event_store.duckdb import DuckdbEventStore
+    from thingward.detection.rules import Content
     from thingward.ports.control_store import ControlStore
     from thingward.ports.event_store import EventStore
     from thingward.ports.journal import Journal
@@ -50,7 +51,15 @@ def road_plan(settings: Settings) -> RoadPlan:
         networks=settings.site.networks,
         maker_of=maker_of,
         limits=limits_of(settings),
+        content=load_content(settings),
     )
+
+
+def load_content(settings: Settings) -> Content:
+    """Give what detection looks for: the packs that were imported; `doctor` names one that is damaged."""
+    from thingward.runtime.packs import content_of, load_packs
+
+    return content_of(load_packs(settings.home).packs)
 
 
 def limits_of(settings: Settings) -> Limits:

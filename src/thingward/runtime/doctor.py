@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         _names,
         _namespaces,
         _bridge,
+        _packs,
     )
     for check in checks:
         yield from check(settings)
@@ -294,3 +296,14 @@ def _read(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError:
         return ""
+
+
+def _packs(settings: Settings) -> Iterator[Check]:
+    from thingward.runtime.packs import load_packs, packs_text
+
+    loaded = load_packs(settings.home)
+    for problem in loaded.problems:
+        yield Check(name="indicator packs", verdict="warn", found=problem, means="its addresses are not looked for")
+    mend = "" if loaded.infos else "thingward pack import FILE"
+    verdict: Verdict = "ok" if loaded.infos else "warn"
+    yield Check(name="indicator packs", verdict=verdict, found=packs_text(loaded.infos, time.time()), mend=mend)

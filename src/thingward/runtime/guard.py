@@ -11,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from thingward._version import __version__
+from thingward.adapters.maker.oui import maker_of
 from thingward.model.device import Device
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Finding
@@ -22,7 +23,7 @@ from thingward.policy.preview import preview_profile
 from thingward.runtime.compose import compose_guard
 from thingward.runtime.flow import Road
 from thingward.runtime.guard_result import DeviceView, GuardResult, SourceReport
-from thingward.adapters.maker.oui import maker_of
+from thingward.runtime.packs import content_of, read_pack
 from thingward.runtime.stages import RoadPlan, Stages
 from thingward.runtime.talkers import Talkers
 
@@ -38,12 +39,14 @@ class GuardOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         networks: the site's ranges in CIDR form; empty means private ranges.
         learn_share: share of each device's time that the preview's trial profile learns from.
+        packs: lists of indicators.
     """
 
     site: str = DEFAULT_SITE
     tenant: str = DEFAULT_TENANT
     networks: tuple[str, ...] = ()
     learn_share: float = 0.5
+    packs: tuple[Path, ...] = ()
 
 
 def run_guard(sources: Sequence[str], options: GuardOptions, advance: Advance | None = None) -> GuardResult:
@@ -62,8 +65,15 @@ class _Run:
 
     def __init__(self, options: GuardOptions) -> None:
         self._options = options
+        packs = tuple(read_pack(path)[0] for path in options.packs)
+        self._indicators = sum(len(pack.indicators) for pack in packs)
         plan = RoadPlan(
-            tenant=options.tenant, site=options.site, producer="guard", networks=options.networks, maker_of=maker_of
+            tenant=options.tenant,
+            site=options.site,
+            producer="guard",
+            networks=options.networks,
+            maker_of=maker_of,
+            content=content_of(packs),
         )
         self._road: Road
         self._stages: Stages
@@ -116,6 +126,7 @@ class _Run:
             findings=tuple(findings),
             counts=dict(self._talkers.counts),
             dropped=self._dropped(),
+            indicators=self._indicators,
             elapsed_s=elapsed_s,
         )
 

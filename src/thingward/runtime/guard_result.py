@@ -40,6 +40,7 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
         findings: all findings, worst first.
         counts: events by kind. dropped: what bounds threw away, by kind.
         elapsed_s: wall time of the run.
+        indicators: known-bad patterns that were looked for; 0 means that talk to known-bad addresses is unknown.
     """
 
     site: str
@@ -51,6 +52,7 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     dropped: dict[str, int] = {}
     elapsed_s: float = 0.0
+    indicators: int = 0
 
     @property
     def exit_code(self) -> int:

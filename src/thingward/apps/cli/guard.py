@@ -29,6 +29,9 @@ def guard(
         list[str] | None, Parameter(help="Address range of the site (CIDR); may be given again.")
     ] = None,
     learn_share: Annotated[float, Parameter(help="Share of the time that is learnt from; the rest is judged.")] = 0.5,
+    pack: Annotated[
+        list[Path] | None, Parameter(help="List of known-bad addresses and names to look for; may be given again.")
+    ] = None,
     save: Annotated[bool, Parameter(help="Hand what was learnt to the running platform.")] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress bars.")] = False,
 ) -> int:
@@ -48,7 +51,7 @@ def guard(
         raise InvalidInput("--learn-share lies between 0.05 and 0.95.")
     from thingward.runtime.guard import GuardOptions, run_guard
 
-    options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share)
+    options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share, packs=tuple(pack or ()))
     with _progress(enabled=not quiet and sys.stderr.isatty()) as advance:
         result = run_guard(sources, options, advance)
     _write(result, output, html)

@@ -30,6 +30,8 @@ def print_result(console: Console, result: GuardResult) -> None:
         _print_rest(console, len(result.findings), MAX_FINDINGS, "findings")
     else:
         console.print("Nothing looked wrong in what was seen. What was not seen is unknown, not clean.")
+    if not result.indicators:
+        console.print("[dim]Talk to known-bad addresses is unknown: no list was given (--pack FILE).[/dim]")
     _print_previews(console, result)
     if result.dropped:
         lost = ", ".join(f"{count} {kind}" for kind, count in sorted(result.dropped.items()))
