@@ -33,7 +33,10 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """A site in figures; unknown devices are counted apart, they are never clean."""
+    """A site in figures; unknown devices are counted apart, they are never clean.
+
+    `blind_s` is that of the source that was blind longest in the last 24 hours.
+    """
 
     name: str
     description: str = ""
@@ -142,7 +145,7 @@ def _stand(deps: Deps, name: str, site: Site | None, sources: tuple[SourceHealth
         open_cases=len(cases),
         worst_severity=max((row.severity for row in cases), default=0),
         last_seen=max((row.last_seen for row in devices), default=0.0),
-        blind_s=sum(row.blind_s for row in sources if row.site in ("", name)),
+        blind_s=max((row.blind_s for row in sources if row.site in ("", name)), default=0.0),
     )
 
 

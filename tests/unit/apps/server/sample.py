@@ -480,7 +480,7 @@ def _scan() -> list[Event]:
     return [
         _flow(
             me,
-            Endpoint(ip=f"192.168.1.{10 + n % 20}", device=uid_of(ROWS[1 + n % 20][0])),
+            Endpoint(ip=f"192.168.1.{13 + n % 18}", device=uid_of(ROWS[3 + n % 18][0])),
             NOW - 1500 + n,
             6,
             23,

@@ -12,10 +12,17 @@ from thingward.apps.server.console.graph import draw_curve, draw_graph
 from thingward.apps.server.console.screen import Form, Screen
 from thingward.apps.server.console.words import device_name
 from thingward.apps.server.deps import Ask, Deps
-from thingward.apps.server.profiles import approval_in_force, approval_queue, compare, newest_preview, newest_profile
+from thingward.apps.server.profiles import (
+    QueueItem,
+    approval_in_force,
+    approval_queue,
+    compare,
+    newest_preview,
+    newest_profile,
+)
 from thingward.apps.server.standing import DAY_S, all_devices, quarantine_of
 from thingward.model.action import Action, Approval
-from thingward.model.device import Device
+from thingward.model.device import Device, Mode
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.intent import EditDevice
@@ -43,9 +50,11 @@ def device_list(
     everything = [row for row in all_devices(deps) if not row.group]
     wanted = {"kind": kind, "maker": maker, "mode": mode, "device_class": device_class, "known": known, "site": site}
     rows = [row for row in everything if _fits(row, wanted) and _contains(row, q)]
-    rows.sort(key=_SORTS.get(sort, _SORTS["seen"]))
+    rows.sort(key=_SORTS.get(sort, _SORTS["need"]))
     open_cases = {case.device: case for case in deps.newest(Case, 1000) if case.state is not CaseState.CLOSED}
     waiting = {item.device.uid: item for item in approval_queue(deps)}
+    if sort not in _SORTS or sort == "need":
+        rows.sort(key=lambda row: -_need(row, open_cases.get(row.uid), waiting.get(row.uid)))
     return screen.page(
         request,
         "devices.html",
@@ -58,18 +67,27 @@ def device_list(
         sites=sorted({row.site for row in everything}),
         q=q,
         wanted=wanted,
-        sort=sort if sort in _SORTS else "seen",
+        sort=sort if sort in _SORTS else "need",
         cases=open_cases,
         waiting=waiting,
     )
 
 
 _SORTS: dict[str, Any] = {
+    "need": lambda row: device_name(row).lower(),
     "seen": lambda row: -row.last_seen,
     "new": lambda row: -row.first_seen,
     "name": lambda row: device_name(row).lower(),
     "kind": lambda row: (row.kind or "~", device_name(row).lower()),
 }
+
+
+def _need(row: Device, case: Case | None, item: QueueItem | None) -> int:
+    """How much a device wants a person: an open case most, then quarantine, unknown, a profile to approve."""
+    settled = item is not None and item.profile.settled.is_settled
+    return (
+        (10 * case.severity if case else 0) + 8 * (row.mode is Mode.QUARANTINE) + 4 * (not row.identified) + 2 * settled
+    )
 
 
 def _fits(row: Device, wanted: dict[str, str]) -> bool:

@@ -14,7 +14,7 @@ from thingward.ports.event_store import PeerRow
 SIDE_LIMIT: Final = 9
 WIDTH: Final = 880
 ROW: Final = 38
-TOP: Final = 26
+TOP: Final = 40
 _CENTRE: Final = 440
 _LEFT: Final = 262
 _RIGHT: Final = 618
@@ -73,8 +73,8 @@ def draw_graph(
     left = [peer for peer in peers if peer.is_local]
     right = [peer for peer in peers if not peer.is_local]
     count = max(min(len(left), SIDE_LIMIT), min(len(right), SIDE_LIMIT), 3)
-    height = TOP * 2 + ROW * (count - 1) + 14
-    middle = height / 2
+    height = TOP + 26 + ROW * (count - 1)
+    middle = TOP + ROW * (count - 1) / 2
     largest = max((peer.total for peer in peers), default=1)
     nodes = [
         _node(peer, index, len(side), names, middle, largest, is_left)

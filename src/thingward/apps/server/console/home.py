@@ -14,7 +14,7 @@ from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.docs import find_page, list_pages, render_markdown
 from thingward.apps.server.console.reference import describe_api
 from thingward.apps.server.console.screen import Screen
-from thingward.apps.server.console.words import device_name, duration
+from thingward.apps.server.console.words import device_name, minutes
 from thingward.apps.server.deps import Deps
 from thingward.apps.server.profiles import QueueItem, approval_queue
 from thingward.apps.server.standing import (
@@ -133,8 +133,8 @@ def next_steps(
         steps.append(Step("unknown", title, text, "/devices?known=no", "unknown"))
     blind = max((row.blind_s for row in sites), default=0.0)
     if blind > 0:
-        text = "For that long of the last 24 hours nothing could be seen."
-        steps.append(Step("eye-off", f"Blind for {duration(blind)}", text, "/status", "warn"))
+        text = "For that long of the last 24 hours a source saw nothing."
+        steps.append(Step("eye-off", f"Blind for {minutes(blind)}", text, "/status", "warn"))
     return steps
 
 

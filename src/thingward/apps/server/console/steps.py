@@ -100,14 +100,11 @@ async def release(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) ->
 def queue_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
     """Show which profiles wait for a decision, by kind."""
     items = approval_queue(deps)
-    kinds: dict[str, list[Any]] = {}
-    for item in items:
-        kinds.setdefault(item.device.kind or "unknown", []).append(item)
     past = deps.newest(Approval, 20)
     sites = sorted({item.device.site for item in items})
     names = screen.names({row.device for row in past})
     return screen.page(
-        request, "approvals.html", kinds=kinds, items=items, sites=sites, past=past, names=names, people=screen.people()
+        request, "approvals.html", items=items, sites=sites, past=past, names=names, people=screen.people()
     )
 
 

@@ -98,7 +98,7 @@ def minutes(seconds: float) -> str:
     """Say blind time in minutes."""
     if seconds <= 0:
         return "0 min"
-    return f"{seconds / 60:.0f} min" if seconds >= 60 else "< 1 min"
+    return f"{seconds // 60:.0f} min" if seconds >= 60 else "< 1 min"
 
 
 def ago(then: float, now: float) -> str:

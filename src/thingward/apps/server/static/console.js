@@ -160,6 +160,12 @@
     for (const [limit, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) if (Math.abs(value) >= limit) return `${+(value / limit).toFixed(1)} ${unit}`;
     return `${Math.round(value)} B`;
   };
+  const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const dayName = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const moment = (step) => (tick) => {
+    const at = new Date(tick * 1000);
+    return step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0) ? dayName.format(at) : clockTime.format(at);
+  };
   const faded = (value, share) => value.replace(/^rgb\(([^)]+)\)$/, `rgba($1, ${share})`);
   const plots = new Map();
   const draw = async (box) => {
@@ -185,13 +191,13 @@
       return;
     }
     const [sent, received, grid, words] = ["sent", "received", "grid", "words"].map(colour);
-    const axis = { stroke: words, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
+    const axis = { stroke: words, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: `11px ${getComputedStyle(document.body).fontFamily}` };
     const plot = new uPlot({
       width: Math.max(box.clientWidth, 200), height: Number(box.dataset.height || 200),
       cursor: { y: false, points: { size: 7 } },
       legend: { live: true },
       scales: { y: { range: (_, __, max) => [0, (max || 1) * 1.08] } },
-      axes: [{ ...axis, grid: { show: false }, space: 70 }, { ...axis, size: 62, values: (_, ticks) => ticks.map(bytes) }],
+      axes: [{ ...axis, grid: { show: false }, space: 74, size: 30, values: (_, ticks, __, ___, step) => ticks.map(moment(step)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map(bytes) }],
       series: [
         { label: "time" },
         { label: "received", stroke: received, fill: faded(received, 0.16), width: 1.6, points: { show: false }, value: (_, v) => v == null ? "" : bytes(v) },
