@@ -21,7 +21,8 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flows: most flows at once, rounded up to a power of two.
-        idle_tcp_s, idle_other_s: a flow that is silent for longer is over.
+        idle_tcp_s, idle_other_s, idle_frames_s: a flow that is silent for longer is over; `frames` are those
+            without IP (ARP, EAPOL, LLDP ...).
         linger_s: a closed TCP connection is reported after this time.
         update_s: a lasting flow is reported this often; `first_update_s`: the first time.
         report_new: report each flow with its first packet (live), not only at its end (files).
@@ -31,6 +32,7 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
     flows: int = 131072
     idle_tcp_s: float = 300.0
     idle_other_s: float = 120.0
+    idle_frames_s: float = 1800.0
     linger_s: float = 5.0
     update_s: float = 3600.0
     first_update_s: float = 3600.0
@@ -126,24 +128,19 @@ class FlowTable:
                 parts.append(out[:count])
         return self._bounded(parts)
 
-    def first_sequence(self, slot: int, number: int) -> int | None:
-        """Give the sequence number of a TCP direction's first data byte; None if its SYN was not seen.
+    def close_heads(self, slots: list[int], numbers: list[int]) -> None:
+        """Hand out no more payloads of these flows; a slot that has become another flow's is left alone.
 
         Args:
-            slot: as `slots` of the update gives it: the direction is part of it.
+            slots: as in `FlowUpdate.slots`.
+            numbers: of the flows, as in `FlowUpdate.numbers`.
         """
-        entry = self.entries[slot >> 2]
-        if int(entry["flow"]) != number:
-            return None
-        side = "a" if slot & kernels.FROM_A else "b"
-        return int(entry[f"{side}_next"]) if int(entry[f"{side}_flags"]) & kernels.SYN else None
-
-    def close_head(self, slot: int, number: int) -> None:
-        """Hand out no more payloads of a flow; a slot that has become another flow's is left alone."""
-        entry = self.entries[slot]
-        if int(entry["flow"]) == number:
-            entry["a_head"] = kernels.HEAD_CLOSED
-            entry["b_head"] = kernels.HEAD_CLOSED
+        if not slots:
+            return
+        places = np.array(slots, np.int64) >> 2
+        places = places[self.entries["flow"][places] == np.array(numbers, np.uint64)]
+        self.entries["a_head"][places] = kernels.HEAD_CLOSED
+        self.entries["b_head"][places] = kernels.HEAD_CLOSED
 
     def _bounded(self, parts: list[Rows]) -> Rows:
         reports: Rows = np.concatenate(parts) if parts else np.empty(0, FLOW)
@@ -184,6 +181,7 @@ def _settings(limits: FlowLimits) -> I64:
     for index, seconds in (
         (kernels.S_IDLE_TCP, limits.idle_tcp_s),
         (kernels.S_IDLE_OTHER, limits.idle_other_s),
+        (kernels.S_IDLE_FRAMES, limits.idle_frames_s),
         (kernels.S_LINGER, limits.linger_s),
         (kernels.S_UPDATE, limits.update_s),
         (kernels.S_FIRST_UPDATE, limits.first_update_s),

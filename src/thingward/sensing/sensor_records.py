@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from thingward.model.columns import FLOW_STATES, NO_MAC, TUNNELS, Rows, mac_text
+from thingward.model.columns import FLOW_STATES, TUNNELS, Rows, mac_text
 from thingward.model.ids import Tenant, Uid
-from thingward.model.observation import Endpoint, FlowData, IdentityData, Observation
+from thingward.model.observation import Data, Endpoint, FlowData, Observation
 from thingward.wire.address import ipv6_text
 
 _MAPPED = 0xFFFF
@@ -16,7 +17,7 @@ _ICMP = (1, 58)
 _CACHED = 65536
 _NOT_DESCRIBED = ("", "")
 _BROADCAST = 0xFFFFFFFFFFFF
-_Key = tuple[int, int, int, int, int]
+EndKey = tuple[int, int, int, int, int]
 
 _FIELDS = (
     "src_mac", "dst_mac", "src_hi", "src_lo", "dst_hi", "dst_lo", "sport", "dport", "ip_version",
@@ -31,7 +32,7 @@ class Addresses:
     def __init__(self) -> None:
         self._ips: dict[tuple[int, int], str] = {}
         self._macs: dict[int, str] = {}
-        self._endpoints: dict[_Key, Endpoint] = {}
+        self._endpoints: dict[EndKey, Endpoint] = {}
 
     def ip(self, high: int, low: int) -> str:
         """Give an address as text."""
@@ -51,13 +52,13 @@ class Addresses:
             text = self._macs[number] = mac_text(number)
         return text
 
-    def endpoint(self, mac: int, high: int, low: int, port: int, version: int) -> Endpoint:
-        """Give an endpoint; `version` 0 means that it has no IP address."""
-        key = (mac, high, low, port, version)
+    def endpoint(self, key: EndKey) -> Endpoint:
+        """Give an endpoint by hardware address, IP address in two halves, port, and IP version (0: no address)."""
         endpoint = self._endpoints.get(key)
         if endpoint is None:
             if len(self._endpoints) >= _CACHED:
                 self._endpoints.clear()
+            mac, high, low, port, version = key
             ip = self.ip(high, low) if version and (high or low) else ""
             endpoint = self._endpoints[key] = Endpoint(mac=self.mac(mac), ip=ip, port=port)
         return endpoint
@@ -107,6 +108,7 @@ class RecordMaker:
             described: application and server name of flows by their number, where known.
         """
         endpoint = self.addresses.endpoint
+        names, tenant, source, site = self.names, self.tenant, self.source, self.site
         for values in zip(*(reports[name].tolist() for name in _FIELDS), strict=True):
             (
                 src_mac, dst_mac, src_hi, src_lo, dst_hi, dst_lo, sport, dport, version,
@@ -118,16 +120,16 @@ class RecordMaker:
                 sport = dport = 0
             app, name = described.get(flow, _NOT_DESCRIBED)
             yield Observation(
-                uid=self.names.record(),
-                tenant=self.tenant,
+                uid=names.record(),
+                tenant=tenant,
                 time=last_ns / 1e9,
-                source=self.source,
+                source=source,
                 parents=(f"{batch_uid}#{packet}",),
-                site=self.site,
-                src=endpoint(src_mac, src_hi, src_lo, sport, version),
-                dst=endpoint(dst_mac, dst_hi, dst_lo, dport, version),
+                site=site,
+                src=endpoint((src_mac, src_hi, src_lo, sport, version)),
+                dst=endpoint((dst_mac, dst_hi, dst_lo, dport, version)),
                 data=FlowData(
-                    flow=self.names.flow(flow),
+                    flow=names.flow(flow),
                     state=FLOW_STATES[state],  # type: ignore[arg-type]
                     first=first_ns / 1e9,
                     last=last_ns / 1e9,
@@ -148,27 +150,26 @@ class RecordMaker:
                 ),
             )
 
-    def identity(
-        self,
-        time: float,
-        parent: str,
-        src: Endpoint,
-        protocol: str,
-        attributes: tuple[tuple[str, str], ...] = (),
-        dst: Endpoint | None = None,
-    ) -> Observation:
-        """Say who announced itself, and whom it asked for."""
+    def envelope(self, time: float, parent: str, src: Endpoint | None, dst: Endpoint | None, data: Data) -> Observation:
+        """Put a body into its envelope; `parent` names the packet behind it, empty for none."""
         return Observation(
             uid=self.names.record(),
             tenant=self.tenant,
             time=time,
             source=self.source,
-            parents=(parent,),
+            parents=(parent,) if parent else (),
             site=self.site,
             src=src,
             dst=dst,
-            data=IdentityData(protocol=protocol, attributes=attributes),
+            data=data,
         )
+
+    def reported_ends(self, report: Any) -> tuple[Endpoint, Endpoint]:
+        """Give initiator and responder of a flow report."""
+        version = int(report["ip_version"])
+        src = (int(report["src_mac"]), int(report["src_hi"]), int(report["src_lo"]), int(report["sport"]), version)
+        dst = (int(report["dst_mac"]), int(report["dst_hi"]), int(report["dst_lo"]), int(report["dport"]), version)
+        return self.addresses.endpoint(src), self.addresses.endpoint(dst)
 
 
 def read_arp(payload: bytes) -> tuple[int, str] | None:
@@ -200,8 +201,3 @@ def read_ndp(payload: bytes, sender: str) -> tuple[int, str] | None:
             return int.from_bytes(payload[at + 2 : at + 8], "big"), address
         at += payload[at + 1] * 8
     return None
-
-
-def has_mac(number: int) -> bool:
-    """Tell whether a MAC column's value is an address."""
-    return number < NO_MAC

@@ -70,7 +70,8 @@ S_LINGER = 2
 S_UPDATE = 3
 S_FIRST_UPDATE = 4
 S_REPORT_NEW = 5
-SETTINGS = 6
+S_IDLE_FRAMES = 6
+SETTINGS = 7
 
 C_FLOWS = 0
 """Flows begun so far: the next flow's number."""
@@ -187,7 +188,9 @@ def idle_limit(entry: Any, settings: Any) -> int:
     """Give how long the entry may be silent."""
     if entry.closed:
         return settings[S_LINGER]  # type: ignore[no-any-return]
-    return settings[S_IDLE_TCP] if entry.proto == P_TCP and entry.ip_version else settings[S_IDLE_OTHER]  # type: ignore[no-any-return]
+    if entry.ip_version == 0:
+        return settings[S_IDLE_FRAMES]  # type: ignore[no-any-return]
+    return settings[S_IDLE_TCP] if entry.proto == P_TCP else settings[S_IDLE_OTHER]  # type: ignore[no-any-return]
 
 
 @inlined

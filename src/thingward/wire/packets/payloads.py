@@ -8,7 +8,7 @@ import numpy as np
 
 from thingward.model.columns import MORE_FRAGMENTS, PACKET
 from thingward.wire.packets.compile import array_type, inlined, kernel, record_type, types
-from thingward.wire.packets.flowtable import ENTRY, FROM_A, HEAD_CLOSED, mixed
+from thingward.wire.packets.flowtable import ENTRY, FROM_A, HEAD_CLOSED, SYN, mixed
 from thingward.wire.packets.names import P_ICMP6, P_TCP, P_UDP, T_SFLOW
 from thingward.wire.packets.read import u8, u32, whole
 
@@ -34,7 +34,8 @@ L_HEAD_DATAGRAMS = 1
 L_HEAD_SEGMENTS = 2
 L_PER_SECOND = 3
 L_SENDERS_PER_SECOND = 4
-LIMITS = 5
+L_NEIGHBOUR_NS = 5
+LIMITS = 6
 
 D_REPEATED = 0
 D_RATE = 1
@@ -171,7 +172,9 @@ _ROWS = array_type(record_type(PACKET))
 _ENTRIES = array_type(record_type(ENTRY))
 
 
-@kernel(types.int64(_BYTES, _ROWS, _I32, _I64, _ENTRIES, _U8, _U64, _I64, _U64, _I64, _I64, _I64, _I64, _I32, _U8))
+@kernel(
+    types.int64(_BYTES, _ROWS, _I32, _I64, _ENTRIES, _U8, _U64, _I64, _U64, _I64, _I64, _I64, _I64, _I32, _U8, _I64)
+)
 def choose_payloads(
     data: Any,
     rows: Any,
@@ -188,6 +191,7 @@ def choose_payloads(
     drops: Any,
     chosen: Any,
     kinds: Any,
+    starts: Any,
 ) -> int:
     """List the rows to be decoded, in order; gives their number.
 
@@ -197,6 +201,7 @@ def choose_payloads(
         seen, seen_ns: table of payloads, a power of two of places; senders, sender_ns: of hardware addresses.
         rates: pairs of second and count, RATES for payloads by sender and one for new senders.
         chosen, kinds: row index and W_ constant, room for twice the rows.
+        starts: for segments, the sequence number of the direction's first data byte, -1 where its SYN was not seen.
     """
     n = 0
     for i in range(len(rows)):
@@ -213,11 +218,16 @@ def choose_payloads(
         kind = kind_of_payload(row, entry, has_entry, from_a, ports, limits, drops)
         if kind == W_NONE or (kind == W_SEGMENT and slots[i] < 0):
             continue
-        if kind != W_SEGMENT and is_repeat(
-            seen, seen_ns, repeat_key(data, row, kind, ports), row.ts_ns, limits[L_REPEAT_NS]
-        ):
-            drops[D_REPEATED] += 1
-            continue
+        if kind != W_SEGMENT:
+            repeat_ns = limits[L_REPEAT_NS if kind == W_DATAGRAM else L_NEIGHBOUR_NS]
+            if is_repeat(seen, seen_ns, repeat_key(data, row, kind, ports), row.ts_ns, repeat_ns):
+                drops[D_REPEATED] += 1
+                continue
+        elif has_entry:
+            flags = entry.a_flags if from_a else entry.b_flags
+            starts[n] = whole(entry.a_next if from_a else entry.b_next) if flags & SYN else -1
+        else:
+            starts[n] = -1
         if not within_rate(rates, row, limits[L_PER_SECOND]):
             drops[D_RATE] += 1
             continue

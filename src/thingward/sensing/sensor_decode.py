@@ -1,0 +1,195 @@
+"""Chosen payloads to observations: streams, datagrams, neighbours; what was just said is not said again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, Observation, TlsData
+from thingward.model.record import Malformed
+from thingward.sensing.observe import bodies_of
+from thingward.sensing.sensor_payloads import DatagramCache, Messages, PayloadLimits, Picked
+from thingward.sensing.sensor_records import RecordMaker, read_arp, read_ndp
+from thingward.sensing.streams import HeadStreams, StreamLimits
+from thingward.wire.dispatch import stream_decoder
+from thingward.wire.message import StreamDecoder
+from thingward.wire.packets import payloads as kernels
+from thingward.wire.packets.flowtable import FROM_INITIATOR
+
+_MAX_DESCRIBED = 65536
+_MAX_SAID = 65536
+_MAX_REASONS = 256
+
+
+class PayloadDecoder:
+    """Decodes what was chosen and remembers, per flow, what it turned out to be.
+
+    Attributes:
+        described: application and server name by flow number.
+        malformed: reason to count.
+        streams: the connections whose heads are being read.
+    """
+
+    def __init__(self, make: RecordMaker, payloads: PayloadLimits, streams: StreamLimits) -> None:
+        self._make = make
+        self._limits = payloads
+        self._datagrams = DatagramCache(payloads.cached)
+        self._said: OrderedDict[Hashable, float] = OrderedDict()
+        self.streams = HeadStreams(_choose, streams)
+        self.described: OrderedDict[int, tuple[str, str]] = OrderedDict()
+        self.malformed: dict[str, int] = {}
+
+    def decode(self, picked: Picked) -> tuple[list[Observation], list[int], list[int]]:
+        """Decode a batch's choice.
+
+        Returns:
+            Observations; slots and numbers of flows whose further payloads are of no interest.
+        """
+        records: list[Observation] = []
+        slots: list[int] = []
+        closed: dict[int, None] = {}
+        for index, kind in enumerate(picked.kinds):
+            if kind == kernels.W_SEGMENT:
+                number = picked.numbers[index]
+                if number not in closed and self._segment(picked, index, number, records):
+                    closed[number] = None
+                    slots.append(picked.slots[index])
+            elif kind == kernels.W_DATAGRAM:
+                self._datagram(picked, index, records)
+            else:
+                self._neighbour(picked, index, kind, records)
+        return records, slots, list(closed)
+
+    def end_flow(self, flow: int, report: Any, parent: str) -> list[Observation]:
+        """A flow ended: say what its connection left unanswered."""
+        records: list[Observation] = []
+        messages = self.streams.finish(flow)
+        if messages:
+            src, dst = self._make.reported_ends(report)
+            time = int(report["last_ns"]) / 1e9
+            self._describe(flow, messages, self._observe(time, parent, src, dst, messages, records))
+        return records
+
+    def forget(self, flows: list[int]) -> None:
+        """Drop the descriptions of flows that ended."""
+        if self.described:
+            for flow in flows:
+                self.described.pop(flow, None)
+
+    def count(self, reason: str) -> None:
+        """Count something malformed; the number of reasons is bounded."""
+        if reason in self.malformed or len(self.malformed) < _MAX_REASONS:
+            self.malformed[reason] = self.malformed.get(reason, 0) + 1
+
+    def is_news(self, key: Hashable, time: float, repeat_s: float) -> bool:
+        """Note that something is said; false if it was said less than `repeat_s` ago."""
+        before = self._said.get(key)
+        if before is not None:
+            if abs(time - before) < repeat_s:
+                return False
+        elif len(self._said) >= _MAX_SAID:
+            self._said.popitem(last=False)
+        self._said[key] = time
+        return True
+
+    def _segment(self, picked: Picked, index: int, number: int, records: list[Observation]) -> bool:
+        from_initiator = picked.slots[index] & FROM_INITIATOR != 0
+        messages, over = self.streams.feed(
+            number,
+            from_initiator,
+            picked.tcp_seq[index],
+            picked.starts[index],
+            picked.dport[index] if from_initiator else picked.sport[index],
+            picked.payload(index),
+        )
+        if messages:
+            src, dst = picked.ends(index, self._make.addresses)
+            if not from_initiator:
+                src, dst = dst, src
+            said = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            self._describe(number, messages, said)
+        return over
+
+    def _datagram(self, picked: Picked, index: int, records: list[Observation]) -> None:
+        messages = self._datagrams.datagram(17, picked.sport[index], picked.dport[index], picked.payload(index))
+        if messages:
+            src, dst = picked.ends(index, self._make.addresses)
+            said = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            self._describe(picked.numbers[index], messages, said)
+
+    def _neighbour(self, picked: Picked, index: int, kind: int, records: list[Observation]) -> None:
+        time, parent = picked.time(index), picked.parent(index)
+        src, dst = picked.ends(index, self._make.addresses)
+        if kind == kernels.W_SENDER:
+            records.append(
+                self._make.envelope(time, parent, Endpoint(mac=src.mac), None, IdentityData(protocol="frame"))
+            )
+            return
+        payload = picked.payload(index)
+        if kind == kernels.W_FRAME:
+            self._observe(time, parent, src, dst, self._datagrams.frame(picked.ethertype[index], payload), records)
+            return
+        found = read_arp(payload) if kind == kernels.W_ARP else read_ndp(payload, src.ip)
+        if found is None:
+            return
+        announced = Endpoint(mac=self._make.addresses.mac(found[0]), ip=found[1])
+        attributes = (("arp.ip", found[1]),) if kind == kernels.W_ARP else ()
+        data = IdentityData(protocol="arp" if kind == kernels.W_ARP else "ndp", attributes=attributes)
+        if self.is_news((announced.mac, data, found[1]), time, self._limits.neighbours_s):
+            records.append(self._make.envelope(time, parent, announced, None, data))
+
+    def _observe(
+        self,
+        time: float,
+        parent: str,
+        src: Endpoint,
+        dst: Endpoint,
+        messages: Messages,
+        records: list[Observation],
+    ) -> str:
+        """Append what messages mean; gives the server's name if one was asked for."""
+        name = ""
+        for message in messages:
+            if type(message) is Malformed:
+                self.count(message.reason)
+            for sender, receiver, data in bodies_of(src, dst, message):
+                kind = type(data)
+                if kind is TlsData:
+                    name = data.sni or name  # type: ignore[union-attr]
+                elif kind is HttpData:
+                    name = data.host or name  # type: ignore[union-attr]
+                elif kind in _REPEATED and not self._is_new(sender, data, time):
+                    continue
+                records.append(self._make.envelope(time, parent, sender, receiver, data))
+        return name
+
+    def _is_new(self, sender: Endpoint | None, data: Data, time: float) -> bool:
+        who = (sender.mac, sender.ip) if sender is not None else ()
+        if type(data) is Malformed:
+            return self.is_news((who, data.reason), time, self._limits.repeat_s)
+        if type(data) is DnsData:
+            return data.transport == "dns" or self.is_news((who, data), time, self._limits.repeat_s)
+        return self.is_news((who, data), time, self._limits.identity_s)
+
+    def _describe(self, flow: int, messages: Messages, name: str) -> None:
+        """Remember a flow's application, and the server's name if it was asked for."""
+        known = self.described.get(flow)
+        app, known_name = known or ("", "")
+        if not app:
+            for message in messages:
+                if type(message) is not Malformed and message.protocol not in ("", "credential"):
+                    app = message.protocol
+                    break
+        found = (app, name or known_name)
+        if found != known and found != ("", ""):
+            if known is None and len(self.described) >= _MAX_DESCRIBED:
+                self.described.popitem(last=False)
+            self.described[flow] = found
+
+
+def _choose(dport: int, first: bytes, from_initiator: bool, mid_stream: bool) -> StreamDecoder | None:
+    return stream_decoder(6, 0, dport, first, from_initiator, mid_stream)
+
+
+_REPEATED = frozenset({IdentityData, DnsData, Malformed})
