@@ -7,7 +7,7 @@ import msgspec
 from thingward.model.action import Action, ActionState, Approval, Limits, ResponseRule
 from thingward.model.device import Device, Mode
 from thingward.model.finding import Case, CaseState, Finding
-from thingward.response.bounds import HOUR_S, Situation
+from thingward.response.bounds import HOUR_S, Situation, Targets, protected_by
 from thingward.response.cases import case_key
 
 MAX_DEVICES = 50_000
@@ -80,6 +80,13 @@ class Book(msgspec.Struct):
             starts={site: tuple(rows) for site, rows in self.starts.items()},
             limits=self.limits or default,
         )
+
+    def protection_of(self, action: Action, default: Limits) -> str:
+        """Say why an action that was asked for before may not be any more, empty if it still may."""
+        device = self.devices.get(action.device)
+        if device is None or device.group:
+            return "the device is gone" if device is None else "the record stands for many devices"
+        return protected_by(self.situation(default), device, Targets(action.macs, action.addresses))
 
     def keep_action(self, action: Action) -> None:
         """Keep an action's latest state; ended ones are forgotten first when there are too many."""

@@ -260,7 +260,8 @@ class ResponseStage:
     def _ask_again(self, book: Book, action: Action, asked: Asked, turn: _Turn) -> None:
         if turn.now - asked.time < ASK_AGAIN_S[min(asked.count, len(ASK_AGAIN_S)) - 1]:
             return
-        if asked.count < len(ASK_AGAIN_S):
+        protected = book.protection_of(action, self._default) if action.kind is ActionKind.QUARANTINE else ""
+        if asked.count < len(ASK_AGAIN_S) and not protected:
             book.asked[action.uid] = Asked(turn.now, asked.count + 1)
             turn.commands.append(Apply(action=action))
             return
@@ -271,8 +272,8 @@ class ResponseStage:
             source="response",
             parents=(action.uid,),
             action=action.uid,
-            status="failed",
-            detail="the enforcer gave no answer",
+            status="refused" if protected else "failed",
+            detail=protected or "the enforcer gave no answer",
         )
         turn.records.append(silence)
         self._on_outcome(book, silence, turn)
