@@ -53,6 +53,7 @@ class RecordBook:
 
     Attributes:
         dirty: records whose content changed; touched: records that were only active. Both since the last emission.
+        simulated: mark new records as simulated.
     """
 
     def __init__(
@@ -71,11 +72,12 @@ class RecordBook:
         self.dirty: set[str] = set()
         self.touched: set[str] = set()
         self._forget = forget
+        self.simulated = False
 
     def start(self, member: Member) -> None:
         """Give a new member a record of its own."""
         member.record = self._evidence.uid_of(member)
-        self.records[member.record] = RecordState(uid=member.record, anchors=[member.anchor])
+        self.records[member.record] = RecordState(uid=member.record, anchors=[member.anchor], simulated=self.simulated)
         self.dirty.add(member.record)
 
     def anchor_of(self, uid: str) -> str:

@@ -75,6 +75,7 @@ class InventoryStage:
         maker_of: Callable[[str], str] = no_maker,
         networks: Sequence[str] = (),
         bounds: Bounds | None = None,
+        simulated: bool = False,
     ) -> None:
         self._bounds = bounds or Bounds()
         self._cache: dict[tuple[str, str], Seen] = {}
@@ -83,6 +84,7 @@ class InventoryStage:
         self.network = Network(networks, self._forget)
         self._evidence = Evidence(self._bounds, Tenant(tenant), site, self._forget)
         self._records = RecordBook(self._evidence, self.network, Tenant(tenant), site, producer, maker_of, self._forget)
+        self._records.simulated = simulated
         self._names = NameBook(self._bounds.names)
         self._reported: dict[str, int] = {}
 

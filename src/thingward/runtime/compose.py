@@ -52,6 +52,7 @@ def road_plan(settings: Settings) -> RoadPlan:
         maker_of=maker_of,
         limits=limits_of(settings),
         content=load_content(settings),
+        simulated=settings.site.simulated,
     )
 
 

@@ -34,6 +34,7 @@ class RoadPlan(msgspec.Struct, frozen=True, kw_only=True):
         networks: the site's ranges in CIDR form; empty means private ranges.
         maker_of: maker of a hardware address, empty if unknown.
         content: thresholds and indicator packs of detection.
+        simulated: every device of the site is marked as simulated.
     """
 
     tenant: str = DEFAULT_TENANT
@@ -44,6 +45,7 @@ class RoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     content: Content | None = None
     triage: TriageSettings | None = None
     limits: Limits = Limits()
+    simulated: bool = False
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -84,7 +86,13 @@ def build_stages(plan: RoadPlan) -> Stages:
     return Stages(
         CredentialStage(built_in_pairs()),
         NormaliseStage(),
-        InventoryStage(**where, producer=f"{plan.producer}/inventory", maker_of=plan.maker_of, networks=plan.networks),
+        InventoryStage(
+            **where,
+            producer=f"{plan.producer}/inventory",
+            maker_of=plan.maker_of,
+            networks=plan.networks,
+            simulated=plan.simulated,
+        ),
         DetectionStage(plan.content, source=f"{plan.producer}/detection"),
         LearningStage(**where, producer=f"{plan.producer}/learning"),
         JudgeStage(**where, producer=f"{plan.producer}/judge"),
