@@ -17,11 +17,11 @@ class SimulatorRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """One request; `device` is a key, address, hardware address or host name, empty for the simulator's choice.
 
     Attributes:
-        step: `attack` and `calm` begin and end an attack; `beat` lets a device send at a steady rate, so that the
+        step: `begin` lets the devices live, if they were told to wait; `attack` and `calm` begin and end an attack; `beat` lets a device send at a steady rate, so that the
             moment in which it is shut out is seen.
     """
 
-    step: Literal["report", "attack", "calm", "beat"] = "report"
+    step: Literal["report", "begin", "attack", "calm", "beat"] = "report"
     device: str = ""
 
 
@@ -30,6 +30,50 @@ def simulator_socket(settings: Settings) -> Path:
     return settings.run_dir / "simulator.sock"
 
 
-async def start_attack(link: LinkClient, device: str = "") -> None:
-    """Let a simulated device turn bad; raises NotFound or Unavailable."""
-    await link.call(CHANNEL, msgspec.msgpack.encode(SimulatorRequest(step="attack", device=device)))
+class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an attack stands.
+
+    Attributes:
+        began: when its first packet went out, seconds since 1970, 0 before. sent: packets and connections tried.
+    """
+
+    device: str
+    phase: str
+    began: float
+    sent: int
+
+
+class BeatReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Small packets that a device sends to the cloud at a steady rate, to see when it is shut out.
+
+    Attributes:
+        ended: when the last one arrived, seconds since 1970.
+    """
+
+    sent: int
+    arrived: int
+    ended: float
+
+
+class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the site is.
+
+    Attributes:
+        devices: key to address.
+        done, failed: calls that worked and that did not, by device and peer.
+        news: what happened, (seconds since 1970, text), newest last.
+    """
+
+    devices: dict[str, str]
+    resolver: str
+    done: dict[str, dict[str, int]]
+    failed: dict[str, dict[str, int]]
+    news: tuple[tuple[float, str], ...]
+    attack: AttackReport | None = None
+    beat: BeatReport | None = None
+
+
+async def ask_simulator(link: LinkClient, request: SimulatorRequest) -> SiteReport:
+    """Ask, and hear how the site is then; raises NotFound or Unavailable."""
+    answer = await link.call(CHANNEL, msgspec.msgpack.encode(request), timeout_s=30.0)
+    return msgspec.msgpack.decode(answer, type=SiteReport)

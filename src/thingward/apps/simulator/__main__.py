@@ -34,6 +34,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--record-attack", type=Path, help="write the attack into this capture, and end")
     parser.add_argument("--until", type=float, default=0.0, help="end of the recording, seconds since 1970; now")
     parser.add_argument("--days", type=float, default=5.0, help="length of the recording")
+    parser.add_argument("--hold", action="store_true", help="let the devices wait until they are told to begin")
     parser.add_argument("--background", type=float, default=0.0, help="packets per second of extra traffic")
     parser.add_argument("--stand-in", action="store_true", help="do without dnsmasq")
     parser.add_argument("--parent-fd", type=int, default=-1, help="end when this pipe closes")
@@ -57,12 +58,14 @@ async def _serve(given: argparse.Namespace) -> None:
         link.serve(CHANNEL, _handler(site))
         core = UnixLinkClient(given.core, name="simulator") if given.core else None
         try:
-            await site.start()
+            await site.build()
             if core is not None:
                 core.subscribe(DEMO, _attacker(site))
                 await core.start()
             if given.background:
                 site.background(given.background)
+            if not given.hold:
+                await site.begin()
             await link.start()
             sys.stdout.write("ready\n")
             sys.stdout.flush()
@@ -80,7 +83,9 @@ def _handler(site: LiveSite) -> Handler:
             request = msgspec.msgpack.decode(frame.body, type=SimulatorRequest)
         except msgspec.DecodeError as error:
             raise InvalidInput(f"not a request to the simulator: {error}") from error
-        if request.step == "attack":
+        if request.step == "begin":
+            await site.begin()
+        elif request.step == "attack":
             site.attack(request.device)
         elif request.step == "beat":
             site.beat(request.device)

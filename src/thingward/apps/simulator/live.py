@@ -12,8 +12,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from thingward.apps.simulator.attack import MiraiLike
 from thingward.apps.simulator.behaviour import DeviceLife
 from thingward.apps.simulator.cloud import Cloud
@@ -21,51 +19,10 @@ from thingward.apps.simulator.network import SampleNetwork
 from thingward.apps.simulator.resolver import router_services
 from thingward.apps.simulator.site import SampleSite, SimDevice
 from thingward.model.errors import NotFound
+from thingward.runtime.simulated import AttackReport, BeatReport, SiteReport
 
 HEARTBEAT_S: Final = 0.002
 NEWS_MAX: Final = 200
-
-
-class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an attack stands.
-
-    Attributes:
-        began: when its first packet went out, seconds since 1970, 0 before. sent: packets and connections tried.
-    """
-
-    device: str
-    phase: str
-    began: float
-    sent: int
-
-
-class BeatReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Small packets that a device sends to the cloud at a steady rate, to see when it is shut out.
-
-    Attributes:
-        ended: when the last one arrived, seconds since 1970.
-    """
-
-    sent: int
-    arrived: int
-    ended: float
-
-
-class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the site is.
-
-    Attributes:
-        done, failed: calls that worked and that did not, by device and peer.
-        news: what happened, (seconds since 1970, text), newest last.
-    """
-
-    devices: dict[str, str]
-    resolver: str
-    done: dict[str, dict[str, int]]
-    failed: dict[str, dict[str, int]]
-    news: tuple[tuple[float, str], ...]
-    attack: AttackReport | None = None
-    beat: BeatReport | None = None
 
 
 class LiveSite:
@@ -87,12 +44,16 @@ class LiveSite:
         self._beats = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Build it and let everybody live; raises UnsupportedHere where the machine does not let us."""
+    async def build(self) -> None:
+        """Lay the wires and start cloud and router; raises UnsupportedHere where the machine does not let us."""
         self._network.build()
         await self._cloud.start()
         await self._router.start()
-        await asyncio.sleep(0.1)
+
+    async def begin(self) -> None:
+        """Let everybody live; nothing happens if they do."""
+        if self._lives:
+            return
         for device in self.site.devices:
             draw = random.Random(f"{self.site.seed}/{device.key}")  # noqa: S311 - a simulation must repeat itself
             self._lives[device.key] = DeviceLife(
