@@ -28,6 +28,15 @@ class _Sets(ctypes.Structure):
     _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
 
 
+def held_capabilities() -> frozenset[int]:
+    """Give the numbers of the capabilities that this process has."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_CAP_VERSION_3, 0), (_Sets * 2)()
+    _check(libc.capget(ctypes.byref(header), ctypes.byref(sets)))
+    permitted = sets[0].permitted | sets[1].permitted << 32
+    return frozenset(number for number in range(_LAST_CAP + 1) if permitted >> number & 1)
+
+
 def keep_capabilities(keep: Collection[int], *, for_children: bool = False) -> frozenset[int]:
     """Drop every capability but these, for this process and whatever it starts.
 

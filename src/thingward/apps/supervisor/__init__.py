@@ -1,1 +1,1 @@
-"""Starts the platform's processes, keeps them running, and tells people where the console is."""
+"""Supervisor: starts the platform's processes, keeps them running, and prints where the console is."""

@@ -1,0 +1,240 @@
+"""The platform as a whole: which processes there are, when it is ready, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from thingward.adapters.link.unix import UnixLinkClient
+from thingward.apps.supervisor.greeting import Greeting
+from thingward.model.errors import InvalidInput, Unavailable
+from thingward.runtime import channels
+from thingward.runtime.capabilities import NET_ADMIN, held_capabilities
+from thingward.runtime.config import Settings
+from thingward.runtime.local_access import remove_local_access
+from thingward.runtime.platform_status import PlatformStatus, write_platform_status
+from thingward.runtime.supervise import ChildSpec, Probe, Supervisor
+
+READY_S: Final = 60.0
+STATUS_S: Final = 1.0
+PING_S: Final = 1.0
+BACKLOG: Final = 128
+
+#: Writes a line for the person in front of the terminal.
+Say = Callable[[str], None]
+#: Called once the platform is ready, with the console's address.
+OnReady = Callable[[str], Awaitable[None]]
+
+_log = structlog.get_logger("supervisor")
+
+
+class Platform:
+    """The children of one data folder.
+
+    Args:
+        environment: what children are told beside ours (flags become `THINGWARD_...` variables).
+        config: the settings file, for children. listener: an already bound socket for the console.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        say: Say,
+        environment: Mapping[str, str] | None = None,
+        config: Path | None = None,
+        listener: socket.socket | None = None,
+        more: tuple[ChildSpec, ...] = (),
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._config = config
+        self._listener = listener or bind_console(settings)
+        self._environment = dict(environment or {})
+        self._started = time.time()
+        host, port = self._listener.getsockname()[:2]
+        self.address = console_address(settings, str(host), int(port))
+        self._pings = {name: UnixLinkClient(channels.socket_of(settings, name), name="supervisor") for name in LINKED}
+        self._supervisor = Supervisor((*self._specs(), *more), settings.home / "log")
+
+    async def run(self, stop: asyncio.Event, on_ready: OnReady | None = None) -> None:
+        """Start everything, greet, and keep it running until told to stop."""
+        self._supervisor.start()
+        greeting = Greeting(self._settings, self._pings["core"], self.address)
+        telling = asyncio.create_task(self._tell_status())
+        becoming = asyncio.create_task(self._become_ready(greeting, on_ready))
+        try:
+            await stop.wait()
+        finally:
+            becoming.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await becoming
+            await greeting.revoke()
+            remove_local_access(self._settings.run_dir)
+            await self._supervisor.stop()
+            telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await telling
+            for link in self._pings.values():
+                await link.close()
+            self._write_status()
+            self._listener.close()
+
+    async def _become_ready(self, greeting: Greeting, on_ready: OnReady | None) -> None:
+        late = await self._supervisor.wait_ready(READY_S)
+        if late:
+            for status in self._supervisor.statuses():
+                if status.name in late:
+                    self._say(f"{status.name} is not ready: {status.detail or status.state}")
+            self._say(f"See {self._settings.home / 'log'}, and `thingward doctor`.")
+            await self._supervisor.wait_ready(None)
+        for line in await greeting.lines():
+            self._say(line)
+        for line in self._missing():
+            self._say(line)
+        _log.info("ready", after_s=round(time.time() - self._started, 2))
+        if on_ready is not None:
+            await on_ready(self.address)
+
+    def _missing(self) -> list[str]:
+        """Say what this platform cannot do here, and how to mend it."""
+        if self._has_warden():
+            return []
+        if self._settings.enforce.path == "off":
+            return ["Enforcement is switched off (enforce.path = off): nothing on the network is changed."]
+        return ["Without root nothing on the network is changed: profiles are learnt and judged, not enforced."]
+
+    def _has_warden(self) -> bool:
+        return self._settings.enforce.path != "off" and NET_ADMIN in held_capabilities()
+
+    def _specs(self) -> list[ChildSpec]:
+        base: list[str] = ["--data-dir", str(self._settings.home.absolute())]
+        if self._config is not None:
+            base += ["--config", str(self._config.absolute())]
+        environment = dict(self._environment)
+        if not self._has_warden():
+            environment["THINGWARD_ENFORCE__PATH"] = "off"
+
+        def spec(name: str, *more: str, order: int, probe: Probe | None = None, fds: tuple[int, ...] = ()) -> ChildSpec:
+            return ChildSpec(
+                name=name,
+                module=f"thingward.apps.{name.partition(':')[0]}",
+                arguments=(*base, *more),
+                environment=environment,
+                pass_fds=fds,
+                probe=probe,
+                stop_order=order,
+            )
+
+        fd = self._listener.fileno()
+        specs = [
+            spec("core", order=2, probe=self._ping("core")),
+            spec("store", order=3, probe=self._ping("store")),
+            spec("server", "--listen-fd", str(fd), order=1, probe=self._ask_console, fds=(fd,)),
+        ]
+        if self._has_warden():
+            specs.append(spec("warden", order=3))
+        for interface in self._settings.sensor.interfaces:
+            specs.append(spec(f"sensor:{interface}", "--interface", interface, order=0))
+        if follows_logs(self._settings):
+            specs.append(spec("sensor:logs", "--logs", order=0))
+        return specs
+
+    def _ping(self, name: str) -> Probe:
+        async def probe() -> bool:
+            await self._pings[name].call(channels.PING, b"", timeout_s=PING_S)
+            return True
+
+        return probe
+
+    async def _ask_console(self) -> bool:
+        """Ask the server whether it lives and reaches core and store."""
+        host, port = self._listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        context = None
+        if self.address.startswith("https"):
+            context = ssl.create_default_context()  # it is asked over its own listener, which nobody else can answer
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        async with asyncio.timeout(PING_S):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            try:
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+
+    async def _tell_status(self) -> None:
+        while True:
+            self._write_status()
+            await asyncio.sleep(STATUS_S)
+
+    def _write_status(self) -> None:
+        status = PlatformStatus(
+            started=self._started, pid=os.getpid(), address=self.address, processes=self._supervisor.statuses()
+        )
+        with contextlib.suppress(OSError):
+            write_platform_status(self._settings.run_dir, status)
+
+
+LINKED: Final = ("core", "store")
+
+
+def follows_logs(settings: Settings) -> bool:
+    """Tell whether a sensor for logs is needed."""
+    sensor = settings.sensor
+    return bool(sensor.zeek_folders or sensor.eve_files or sensor.syslog_listen)
+
+
+def bind_console(settings: Settings) -> socket.socket:
+    """Bind the console's socket; it stays bound while the server is restarted."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}.", hint="Choose another one with --port or --host."
+        ) from error
+    return sock
+
+
+def console_address(settings: Settings, host: str, port: int) -> str:
+    """Give the address that a browser needs; plain HTTP is spoken on loopback only."""
+    is_local = host in ("127.0.0.1", "::1", "localhost") or host.startswith("127.")
+    scheme = "https" if settings.server.tls_certificate or not is_local else "http"
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    return f"{scheme}://[{shown}]:{port}/" if ":" in shown else f"{scheme}://{shown}:{port}/"
+
+
+@contextlib.contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the data folder; raises Unavailable if another platform does."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.home.stat().st_uid != os.geteuid():
+        raise InvalidInput(f"{settings.home} belongs to another user.", hint="Choose another one with --data-dir.")
+    fd = os.open(settings.run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Unavailable(
+                f"the platform runs already with {settings.home}.", hint="Stop it, or choose another --data-dir."
+            ) from None
+        yield
+    finally:
+        os.close(fd)
