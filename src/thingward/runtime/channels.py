@@ -93,28 +93,3 @@ def decode_answer(body: bytes) -> Answer:
         return _answers.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"not an answer: {error}.") from error
-
-
-class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One process of the platform, as the supervisor sees it.
-
-    Attributes:
-        state: `running`, `starting`, `stopped`, `failed`.
-        since: seconds since 1970 of its last start. rss_bytes: resident memory.
-        detail: why it failed, or what it does without.
-    """
-
-    name: str
-    state: str = "unknown"
-    since: float = 0.0
-    restarts: int = 0
-    rss_bytes: int = 0
-    detail: str = ""
-
-
-class SupervisorStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All processes, and what this machine does not let the platform do, one plain line each."""
-
-    started: float = 0.0
-    processes: tuple[ProcessStatus, ...] = ()
-    without: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ class LocalAccess(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     token: str
-    token_uid: str = ""
     ca_file: str = ""
     pid: int = 0
 
