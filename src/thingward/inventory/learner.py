@@ -13,15 +13,19 @@ from thingward.inventory.settle import settledness, thin
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.matching import AclIndex
 from thingward.model.profile import Acl, MudProfile, PeerKind
-from thingward.model.terms import ICMP, ICMP6, TCP, UDP, FlowTerms
+from thingward.model.terms import ICMP, ICMP6, SERVICE_PORTS, TCP, UDP, FlowTerms
 
 ADDRESSES_PER_ENTRY: Final = 16
-PORTS_BEFORE_RANGE: Final = 8
-DEVICES_BEFORE_LOCAL: Final = 8
+PORTS_BEFORE_RANGE: Final = 2
+PORTS_OF_DEVICE_BEFORE_RANGE: Final = 8
+TIME_SERVERS_BEFORE_ANY: Final = 2
+DEVICES_BEFORE_LOCAL: Final = 2
 HIGH_PORTS: Final = (1024, 65535)
 ONE_SIDED_ATTEMPTS: Final = 10
 # Roles that an entry rests on before anything else is considered; `gateway` comes after groups.
 _PROTOCOL_ROLES: Final = frozenset({"arp", "link", "nd", "igmp", "icmp", "dhcp", "dns", "ntp", "mdns", "ssdp"})
+_WEB_PORTS: Final = frozenset({80, 443, 8080, 8443})
+_NTP: Final = 123
 _PORTED: Final = frozenset({TCP, UDP})
 _ANSWERING: Final = frozenset({TCP, UDP, ICMP, ICMP6})
 
@@ -52,6 +56,7 @@ class Entry(msgspec.Struct, kw_only=True):
         days: distinct days since 1970 on which it was used, bounded by thinning to a count of 400.
         claimed: flows whose name came from the device's own claim (TLS SNI, HTTP host) and not from DNS.
         opened: flows seen from their beginning.
+        flip_port: the device's own port, where the first flow did not show who asked.
     """
 
     direction: Literal["out", "in"]
@@ -69,6 +74,7 @@ class Entry(msgspec.Struct, kw_only=True):
     addresses: list[str] = []
     claimed: int = 0
     opened: int = 0
+    flip_port: int = 0
 
     def key(self) -> EntryKey:
         """Give what makes it this entry."""
@@ -154,6 +160,7 @@ class DeviceLearner:
         if not self._is_need(terms, answered=answered):
             self._attempt(terms, count)
             return False
+        terms = self._oriented(terms)
         entry = self._new_entry(terms)
         if entry is None:
             return False
@@ -310,11 +317,22 @@ class DeviceLearner:
         if what in attempts or len(attempts) < self._bounds.attempts:
             attempts[what] = attempts.get(what, 0) + count
 
+    def _oriented(self, terms: FlowTerms) -> FlowTerms:
+        """Where it cannot be told who asked, a port of the device's own that comes back is the service."""
+        if not terms.flip_port:
+            return terms
+        peer, value = _choose(terms)
+        for entry in self.state.entries:
+            if entry.flip_port == terms.flip_port and (entry.peer, entry.value) == (peer, value):
+                self._remove(entry)
+                return terms.flipped()
+        return terms
+
     def _new_entry(self, terms: FlowTerms) -> Entry | None:
         peer, value = _choose(terms)
         entry = Entry(
             direction=terms.direction, peer=peer, value=value, proto=terms.proto, port=terms.port, port_to=0,
-            ethertype=terms.ethertype,
+            ethertype=terms.ethertype, flip_port=terms.flip_port,
         )  # fmt: skip
         if entry.key() in self.state.blocked:
             return None
@@ -383,10 +401,12 @@ class DeviceLearner:
         """See whether a new entry and those like it are better written as one."""
         if entry.peer is PeerKind.NAME and not entry.value.startswith("*."):
             entry = self._widen_name(entry)
-        if entry.proto in _PORTED and entry.port >= HIGH_PORTS[0] and not entry.port_to:
+        if entry.proto in _PORTED and entry.port >= HIGH_PORTS[0] and entry.port not in SERVICE_PORTS:
             self._widen_ports(entry)
         if entry.peer is PeerKind.DEVICE and entry.direction == "in":
             self._widen_devices(entry)
+        if entry.peer is PeerKind.ADDRESS and (entry.direction, entry.proto, entry.port) == ("out", UDP, _NTP):
+            self._widen_time_servers(entry)
 
     def _widen_name(self, entry: Entry) -> Entry:
         alike = [
@@ -397,7 +417,8 @@ class DeviceLearner:
             and (other.direction, other.proto, other.port, other.port_to)
             == (entry.direction, entry.proto, entry.port, entry.port_to)
         ]
-        pattern = wildcard_for(entry.value, [other.value for other in alike if not other.value.startswith("*.")])
+        names = [other.value for other in alike if not other.value.startswith("*.")]
+        pattern = wildcard_for(entry.value, names, is_web=entry.port in _WEB_PORTS)
         if not pattern:
             return entry
         inside = [other for other in alike if _covers(pattern, other.value.removeprefix("*."))]
@@ -410,8 +431,10 @@ class DeviceLearner:
             if (other.direction, other.peer, other.value, other.proto)
             == (entry.direction, entry.peer, entry.value, entry.proto)
             and other.port >= HIGH_PORTS[0]
+            and other.port not in SERVICE_PORTS
         ]
-        if len(alike) > PORTS_BEFORE_RANGE:
+        limit = PORTS_OF_DEVICE_BEFORE_RANGE if entry.peer is PeerKind.DEVICE else PORTS_BEFORE_RANGE
+        if len(alike) > limit:
             low, high = HIGH_PORTS
             self._replace(alike, peer=entry.peer, value=entry.value, port=low, port_to=high)
 
@@ -425,6 +448,19 @@ class DeviceLearner:
         ]
         if len(alike) > DEVICES_BEFORE_LOCAL:
             self._replace(alike, peer=PeerKind.LOCAL, value="", port=entry.port, port_to=entry.port_to)
+
+    def _widen_time_servers(self, entry: Entry) -> None:
+        """A device that asks many bare addresses for the time has a list of its own that rotates."""
+        alike = [
+            other
+            for other in self.state.entries
+            if other.peer is PeerKind.ADDRESS
+            and (other.direction, other.proto, other.port) == ("out", UDP, _NTP)
+            and (":" in other.value) == (":" in entry.value)
+        ]
+        if len(alike) > TIME_SERVERS_BEFORE_ANY:
+            anywhere = "::/0" if ":" in entry.value else "0.0.0.0/0"
+            self._replace(alike, peer=PeerKind.ADDRESS, value=anywhere, port=_NTP, port_to=0)
 
     def _replace(self, entries: list[Entry], *, peer: PeerKind, value: str, port: int, port_to: int) -> Entry:
         model = entries[0]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-MANY_NAMES: Final = 3
+MANY_NAMES: Final = 2
 
 # Below these, neighbouring names belong to different owners: a wildcard would open them all.
 _SHARED: Final = frozenset({
@@ -23,6 +23,11 @@ _SHARED: Final = frozenset({
     "backblazeb2.com", "oraclecloud.com", "appdomain.cloud", "duckdns.org", "dyndns.org", "no-ip.org", "ddns.net",
     "hopto.org", "zapto.org", "myds.me", "in-addr.arpa", "ip6.arpa", "local", "lan", "home.arpa", "internal",
 })  # fmt: skip
+# One owner, but so much below it, also what strangers may write to, that a wildcard would mean nothing.
+_BROAD: Final = frozenset({
+    "google.com", "amazon.com", "apple.com", "microsoft.com", "live.com", "office.com", "icloud.com", "facebook.com",
+    "yahoo.com", "baidu.com", "qq.com", "yandex.ru", "yandex.net", "github.com", "wikipedia.org",
+})  # fmt: skip
 _SECOND_LEVEL: Final = frozenset({"ac", "co", "com", "edu", "go", "gov", "mil", "ne", "net", "nom", "or", "org"})
 
 
@@ -35,25 +40,29 @@ def is_shared(domain: str) -> bool:
     return any(".".join(labels[i:]) in _SHARED for i in range(len(labels)))
 
 
-def wildcard_for(name: str, others: Iterable[str]) -> str:
+def wildcard_for(name: str, others: Iterable[str], *, is_web: bool = True) -> str:
     """Give a wildcard that a new name and its siblings are better written as, empty if there is none.
 
-    Two names that differ only in digits (`rest-u011`, `rest-u012`) are numbered hosts of one service; three names
-    below one domain are a service that uses many labels. The nearest domain that holds them is taken, and only if one owner
-    has all of it.
+    Two names below one domain show a service that uses more than one label: a third is to be expected. The nearest
+    domain that holds them is taken, and only if one owner has all of it. Below domains as broad as a search engine's
+    it takes two names that differ in digits only (`edge-u011`, `edge-u012`): numbered hosts of one service.
 
     Args:
         others: names of the same service (direction, protocol, port), without wildcards.
+        is_web: the service is the web, where broad domains hold everything.
     """
     siblings = [other for other in others if other != name]
-    alike = [other for other in siblings if _shape(other) == _shape(name)]
     labels = name.split(".")
     for start in range(1, len(labels) - 1):
         domain = ".".join(labels[start:])
         if is_shared(domain):
             return ""
-        below = sum(1 for other in siblings if other.endswith("." + domain))
-        if below >= MANY_NAMES - 1 or any(other.endswith("." + domain) for other in alike):
+        below = [other for other in siblings if other.endswith("." + domain)]
+        if domain in _BROAD and is_web:
+            return ""
+        is_numbered = any(_shape(other) == _shape(name) for other in below)
+        is_broad = any(domain == wide or domain.endswith(f".{wide}") for wide in _BROAD)
+        if is_numbered or (len(below) >= MANY_NAMES - 1 and not is_broad):
             return f"*.{domain}"
     return ""
 

@@ -19,7 +19,7 @@ FOREIGN_ADDRESSES: Final = 3
 # Public time services, by the domain that they and their servers are found under.
 TIME_SERVICES: Final = (
     "pool.ntp.org",
-    "time.nist.gov",
+    "nist.gov",
     "time.google.com",
     "time.windows.com",
     "time.apple.com",

@@ -140,9 +140,17 @@ def is_answered(data: FlowData) -> bool:
 
 
 def is_stray(data: FlowData, side: Literal["src", "dst"]) -> bool:
-    """Tell whether a flow is the rest of an old connection that this end refused: nothing began, nothing is needed."""
-    rst = data.flags_in & 0x04
-    return side == "dst" and data.proto == TCP and data.mid_stream and bool(rst) and not data.flags_out & 0x02
+    """Tell whether a flow is the rest of an old connection: nothing began, nothing is needed.
+
+    That is TCP of which no opening was seen, and which nobody answered, or which is nothing but closing segments,
+    or a peer's segments that this end refused.
+    """
+    flags = data.flags_in | data.flags_out
+    if data.proto != TCP or not data.mid_stream or flags & 0x02:
+        return False
+    unheard = data.packets_in == 0 and data.flags_in == 0
+    closing = bool(flags & 0x05) and not flags & 0x08
+    return unheard or closing or (side == "dst" and bool(data.flags_in & 0x04))
 
 
 def terms_of(event: Event, side: Literal["src", "dst"]) -> FlowTerms | None:
@@ -223,6 +231,8 @@ def _ported(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> Flow
     if guessed and not known and is_service_port(asker_port):
         asks, asker_port, server_port = not asks, server_port, asker_port
         known = True
+    elif guessed and not known and not asks and address_kind(peer.ip) == "public" != address_kind(me.ip):
+        asks, asker_port, server_port = True, server_port, asker_port  # nobody calls in from outside unasked
     if data.proto == UDP:
         special = _special_udp(me, peer, from_me)
         if special is not None:
