@@ -13,6 +13,7 @@ from pathlib import Path
 
 from thingward.model.errors import ThingwardError
 from thingward.runtime.config import Settings, load_settings
+from thingward.runtime.logs import configure_logging
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -32,6 +33,7 @@ def run_child(name: str, serve: Serve, arguments: Sequence[str] | None = None) -
     data_dir = str(given.data_dir) if given.data_dir else None
     try:
         settings = load_settings(given.config, overrides={"data_dir": data_dir})
+        configure_logging(settings.log_level)
         asyncio.run(_serve(serve, settings, given.parent_fd))
     except ThingwardError as error:
         sys.stderr.write(f"thingward-{name}: {error}\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 from thingward.apps.supervisor.platform import Platform, only_one
 from thingward.model.errors import ThingwardError
 from thingward.runtime.config import load_settings
+from thingward.runtime.logs import configure_logging
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         settings = load_settings(given.config, overrides=overrides)
+        configure_logging(settings.log_level)
         listener = socket.socket(fileno=given.listen_fd) if given.listen_fd is not None else None
         environment = _as_environment(overrides)
         with only_one(settings):
