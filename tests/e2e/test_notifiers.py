@@ -163,7 +163,7 @@ def test_a_dead_channel_stops_no_other() -> None:
         assert dispatcher.notify(MESSAGE)
         dispatcher.export("default", [FINDING])
         async with asyncio.timeout(5):
-            while not alive.records or dispatcher.dropped.get("dead") != 2:
+            while not alive.records or dispatcher.dropped.get("dead") != 2:  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0)
         await dispatcher.test("alive", MESSAGE)
         with pytest.raises(NotFound, match="alive"):
