@@ -48,7 +48,7 @@ def home(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Ca
     """Show the doors, or how the site is."""
     devices = [row for row in all_devices(deps) if not row.group]
     if not devices:
-        return doors(request, screen)
+        return doors(request, screen, is_first=True)
     sites = site_standing(deps)
     queue = approval_queue(deps)
     cases = [row for row in deps.newest(Case, 200) if row.state is not CaseState.CLOSED]
@@ -74,15 +74,16 @@ def home(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Ca
 @get("/doors", access="devices:read", sync_to_thread=True, include_in_schema=False)
 def show_doors(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
     """Show the three doors: drop a capture, watch an interface, enrol a device."""
-    return doors(request, screen)
+    return doors(request, screen, is_first=False)
 
 
-def doors(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
-    """Render the doors."""
+def doors(request: Request[Any, Any, Any], screen: Screen, *, is_first: bool) -> Response[str]:
+    """Render the doors; `is_first` while nothing is known yet."""
     deps = screen.deps
     return screen.page(
         request,
         "doors.html",
+        is_first=is_first,
         interfaces=network_interfaces(),
         captures=deps.captures.list()[:5],
         captures_on=deps.captures.available,
@@ -91,11 +92,16 @@ def doors(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
 
 
 def network_interfaces() -> list[str]:
-    """List this machine's interfaces, less loopback."""
+    """List this machine's interfaces, less loopback and virtual ones; the likely ones first."""
     try:
-        return [name for _, name in socket.if_nameindex() if name != "lo"]
+        names = [name for _, name in socket.if_nameindex()]
     except OSError:
         return []
+    real = [name for name in names if name != "lo" and not name.startswith(_VIRTUAL)]
+    return sorted(real, key=lambda name: (not name.startswith(("br", "eth", "en", "lan")), name))
+
+
+_VIRTUAL = ("ifb", "veth", "dummy", "docker", "virbr", "tun", "tap")
 
 
 def _sum(sites: tuple[SiteStanding, ...]) -> SiteStanding:

@@ -222,6 +222,10 @@
     draw(box);
   });
 
+  // While nothing is known yet, the first page looks again; not while a capture is being sent.
+  const refresh = $("[data-refresh]");
+  if (refresh) setInterval(() => { if (!$(".drop.busy") && !$("dialog[open]") && !document.hidden) location.reload(); }, Number(refresh.dataset.refresh) * 1000);
+
   // Live events.
   const list = $("[data-live]");
   if (list) {
