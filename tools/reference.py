@@ -85,7 +85,12 @@ def commands_page() -> str:
 
     from thingward.apps.cli.app import LAZY, app
 
-    lines = ["# Commands", "", "`-o json` is there wherever something is printed; `--dry-run` wherever something changes.", ""]
+    lines = [
+        "# Commands",
+        "",
+        "`-o json` is there wherever something is printed; `--dry-run` wherever something changes.",
+        "",
+    ]
     for name in sorted(LAZY):
         target = app[name]
         lines += [f"## thingward {name}", ""]
@@ -171,7 +176,9 @@ def _strip(text: str) -> str:
 def main() -> int:
     """Write or check all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit code 1 names pages that are out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="compare only; exit code 1 names pages that are out of date"
+    )
     check = parser.parse_args().check
     FOLDER.mkdir(parents=True, exist_ok=True)
     stale = []

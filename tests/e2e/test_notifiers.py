@@ -119,7 +119,7 @@ def test_syslog_over_udp_and_tcp() -> None:
         channel = SyslogNotifier(f"udp://127.0.0.1:{listener.getsockname()[1]}", lambda: 0.0)
         asyncio.run(channel.export("default", FINDING))
         line = listener.recv(4096)
-    assert b" thingward - finding [thingward@32473 " in line and line.endswith("Port scan".encode())
+    assert b" thingward - finding [thingward@32473 " in line and line.endswith(b"Port scan")
 
     async def over_tcp() -> bytes:
         got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
