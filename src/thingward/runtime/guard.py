@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -188,16 +189,16 @@ def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Itera
     total = 0 if source == "-" else Path(source).stat().st_size
     producer = f"guard:{hashed_uid('source', source)[:12]}"
     sensor = Sensor(source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site)
-    stream: BinaryIO = sys.stdin.buffer if source == "-" else Path(source).open("rb")
-    try:
+    with _opened(source) as stream:
         reader = CaptureReader(stream, uid=producer, is_pipe=source == "-")
         for batch in reader:
             yield sensor.feed(batch, 0.0).records
             advance(source, reader.position, total)
         yield sensor.finish(0.0, file=source, format=reader.format, problem=reader.problem).records
-    finally:
-        if source != "-":
-            stream.close()
+
+
+def _opened(source: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb")
 
 
 def _read_zeek(source: str, options: GuardOptions, advance: Advance) -> Iterator[Sequence[Record]]:

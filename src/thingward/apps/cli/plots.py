@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log1p
 
 from markupsafe import Markup
@@ -38,7 +38,7 @@ def traffic_plot(points: Sequence[TrafficPoint]) -> Markup:
 def learning_plot(settled: Settledness) -> Markup:
     """Draw how many entries the profile had after how many flows: flat means settled."""
     curve = settled.curve
-    if len(curve) < 2:
+    if len(curve) < 2 or not curve[-1][1]:
         return Markup("")
     most_flows, most_entries = curve[-1][0] or 1, max(entries for _, entries in curve) or 1
     xs = [(_PAD + (_WIDTH - 2 * _PAD) * flows / most_flows) for flows, _ in curve]
@@ -50,7 +50,7 @@ def learning_plot(settled: Settledness) -> Markup:
     )
 
 
-def peers_plot(name: str, peers: Sequence[PeerRow], most: int = 12) -> Markup:
+def peers_plot(name: str, peers: Sequence[PeerRow], names: Mapping[str, str], most: int = 12) -> Markup:
     """Draw whom the device talks to: one line per peer, thicker with more bytes."""
     rows = sorted(peers, key=lambda row: -(row.bytes_in + row.bytes_out))[:most]
     if not rows:
@@ -63,14 +63,14 @@ def peers_plot(name: str, peers: Sequence[PeerRow], most: int = 12) -> Markup:
         width = 0.6 + 5 * log1p(row.bytes_in + row.bytes_out) / log1p(top)
         css = "local" if row.is_device else "remote"
         what = row.app or words.protocol_text(row.proto, row.port)
-        text = f"{row.peer}  {what}  {row.flows} flows, {words.bytes_text(row.bytes_in + row.bytes_out)}"
+        text = f"{names.get(row.peer, row.peer)}  {what}  {row.flows} flows, {words.bytes_text(row.bytes_in + row.bytes_out)}"
         line = Markup(
             '<path class="{}" d="M150,{} C220,{} 220,{} 290,{}" stroke-width="{}"/><text x="296" y="{}">{}</text>'
         )
         half = f"{height / 2:.0f}"
         parts.append(line.format(css, half, half, y, y, f"{width:.1f}", y + 4, text))
     own = Markup('<text x="144" y="{}" text-anchor="end" class="self">{}</text>')
-    parts.append(own.format(f"{height / 2 + 4:.0f}", name[:22]))
+    parts.append(own.format(f"{height / 2 + 4:.0f}", name if len(name) <= 20 else name[:19] + "…"))
     frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Whom it talks to">{}</svg>')
     return frame.format(_WIDTH + 160, height, Markup("").join(parts))
 

@@ -46,7 +46,7 @@ def _table(title: str, columns: dict[str, str]) -> Table:
     )
     for name, kind in columns.items():
         table.add_column(
-            name, justify="right" if kind == "figure" else "left", overflow="fold", no_wrap=kind == "figure"
+            name, justify="right" if kind == "figure" else "left", overflow="fold", no_wrap=kind in ("figure", "fixed")
         )
     return table
 
@@ -70,7 +70,7 @@ def _captures(result: GuardResult) -> Table:
 
 
 def _devices(result: GuardResult) -> Table:
-    columns = {"device": "", "address": "", "what it is": "", "needs": "figure", "profile": "", "findings": ""}
+    columns = {"device": "", "address": "fixed", "what it is": "", "needs": "figure", "profile": "", "findings": ""}
     table = _table("Devices", columns)
     for view in result.views[:MAX_DEVICES]:
         table.add_row(*_device_row(view))
