@@ -143,9 +143,7 @@ def verify_ledger(data: bytes, chain: dict[str, Any]) -> dict[str, int]:
         expected = sha256(json.dumps([previous, *fields], separators=(",", ":")).encode("ascii"))
         demand(head == expected, f"link {number} was changed: its head is not that of its content")
         if body is not None:
-            demand(
-                sha256(body.encode()) == entry["digest"], f"the {fields[2]} {fields[3]} of link {number} was changed"
-            )
+            demand(sha256(body) == entry["digest"], f"the {fields[2]} {fields[3]} of link {number} was changed")
             kinds[fields[2]] = kinds.get(fields[2], 0) + 1
         previous, sequence, count = head, number, count + 1
     demand(count == chain["entries"], f"the ledger has {count} links, the manifest says {chain['entries']}")

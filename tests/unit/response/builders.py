@@ -67,12 +67,14 @@ def request(seed="i-1", *, now=NOW, by="kim", **fields):
 def asked(stage, dev, *, now=NOW, ttl_s=600.0, seed="i-1", force=False):
     """Plan a quarantine as a person's request would."""
     situation = stage.situation("default")
-    return plan_quarantine(situation, situation.devices[dev], request(seed, now=now), ttl_s=ttl_s, force=force)
+    return plan_quarantine(
+        situation, situation.devices[dev], request(seed, now=now, parents=(seed,)), ttl_s=ttl_s, force=force
+    )
 
 
 def released(stage, dev, *, now=NOW, seed="i-2"):
     situation = stage.situation("default")
-    return plan_release(situation, situation.devices[dev], request(seed, now=now))
+    return plan_release(situation, situation.devices[dev], request(seed, now=now, parents=(seed,)))
 
 
 def outcome(action, status="applied", *, time=NOW + 0.2, **fields):
