@@ -166,9 +166,9 @@ class BoundedEnforcer:
             if before == state and self._ruleset.tables and not self._unusable():
                 return report("applied", detail=f"version {state.version} was in force already")
             self._states[tenant] = state
-            if self._off_since:
-                self._save()
-                return report("refused", detail=self._unusable())
+            if why := self._unusable():
+                self._save()  # known, for the time when it can be
+                return report("refused", detail=why)
             try:
                 left_out = self._apply_states()
                 digest = self._digest()
