@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from thingward._version import __version__
 from thingward.model.errors import ThingwardError
 
+STDIN = "/dev/stdin"
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_AWAY = 3
@@ -63,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done; 1 failed; 2 the call or its input cannot be used; 3 the platform or an engine is away; 130 interrupted.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    # A lone dash is standard input; the parser would take it for an option without a name.
+    tokens = [STDIN if token == "-" else token for token in given]
     try:
-        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        result = app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
     except ThingwardError as error:
         sys.stderr.write(f"thingward: {error}\n")
         return _exit_code(error)

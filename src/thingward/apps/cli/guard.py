@@ -15,6 +15,8 @@ from thingward.model.errors import InvalidInput
 from thingward.runtime.guard_result import GuardResult
 
 Format = Literal["table", "json", "ndjson"]
+#: What the command line turns a lone dash into.
+STDIN = "/dev/stdin"
 _NET = Path("/sys/class/net")
 
 
@@ -44,7 +46,8 @@ def guard(
         raise InvalidInput(
             "name at least one capture, folder of Zeek logs, or interface.", hint="See thingward guard --help."
         )
-    live = [source for source in sources if _is_interface(source)]
+    named = ["-" if source == STDIN else source for source in sources]
+    live = [source for source in named if _is_interface(source)]
     if live:
         return _guard_interfaces(live, len(sources))
     if not 0.05 <= learn_share <= 0.95:
@@ -53,7 +56,7 @@ def guard(
 
     options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share, packs=tuple(pack or ()))
     with _progress(enabled=not quiet and sys.stderr.isatty()) as advance:
-        result = run_guard(sources, options, advance)
+        result = run_guard(named, options, advance)
     _write(result, output, html)
     if save:
         from thingward.apps.cli.save import save_result
