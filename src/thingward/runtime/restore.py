@@ -71,7 +71,7 @@ def is_running(home: Path) -> bool:
                 return True
             except OSError:
                 continue
-    return any(_is_locked(path) for path in home.rglob("lock"))
+    return any(_is_locked(path) for path in (*home.rglob("lock"), *home.rglob("*.lock")))
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Log files that others write, and syslog that others send."""

@@ -1,0 +1,1 @@
+"""Logs: follows what other sensors write (Zeek, Suricata) and what devices send (syslog), and hands it to core."""
