@@ -147,7 +147,7 @@ class Platform:
         for interface in self._settings.sensor.interfaces:
             specs.append(spec(f"sensor:{interface}", "--interface", interface, order=0))
         if follows_logs(self._settings):
-            specs.append(spec("sensor:logs", "--logs", order=0))
+            specs.append(spec("logs", order=0))
         return specs
 
     def _ping(self, name: str) -> Probe:
