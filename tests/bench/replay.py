@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +26,7 @@ from thingward.wire.capture_read import CaptureReader
 
 BATCH = 2000
 CAPTURES = ("*.pcap", "*.pcapng", "*.cap")
+SIDES: tuple[Literal["src", "dst"], ...] = ("src", "dst")
 #: Roles that the safe defaults cover: every device on a network needs them.
 INFRASTRUCTURE = frozenset({"arp", "link", "nd", "icmp", "dhcp", "dns", "ntp"})
 
@@ -85,14 +87,15 @@ class LearntSite:
 
 
 def terms_for(event: Event, uid: str) -> Iterator[FlowTerms]:
-    """Say what a flow means to a device, if it has a part in it."""
-    data = event.data
-    if not isinstance(data, FlowData) or event.src is None or event.dst is None:
-        return
-    if (event.src.device == uid and (terms := terms_of(event, "src"))) or (
-        event.dst.device == uid and not is_stray(data, "dst") and (terms := terms_of(event, "dst"))
-    ):
-        yield terms
+    """Say what a flow means to a device, if it has a part in it; rests of old connections mean nothing."""
+    for side in SIDES:
+        end = event.src if side == "src" else event.dst
+        if end is None or end.device != uid or not isinstance(event.data, FlowData) or is_stray(event.data, side):
+            continue
+        terms = terms_of(event, side)
+        if terms is not None:
+            yield terms
+            return
 
 
 def learn_site(captures: Sequence[Sequence[Event]]) -> LearntSite:
