@@ -41,8 +41,8 @@ How to check it, without any network
 
   python3 verify_bundle.py {name} --key-id {key_id}
 
-Take the script from a copy of thingward that you trust, and the key id from the platform itself (`thingward evidence
-key`) or from whoever runs it: whoever forges a bundle can also put another script and another key into it.
+Take the script from a copy of thingward that you trust, and the key id from the platform itself (it names it whenever
+it makes a bundle) or from whoever runs it: whoever forges a bundle can also put another script and key into it.
 
 How to read it
 

@@ -34,6 +34,10 @@ class EvidenceService:
         self._signer = signer
         self._version = version
 
+    def key_id(self) -> str:
+        """Name the key that signs: what whoever checks a bundle compares with."""
+        return self._signer.key_id()
+
     def export(
         self, tenant: str, body: ExportEvidence, control: ControlStore, now: float, events: Sequence[Event] = ()
     ) -> tuple[str, bytes]:

@@ -6,8 +6,8 @@ It prints OK and what the bundle holds, or exactly what is wrong, and then ends 
 
 Checked are: that every file is the one which the signed manifest names; that the manifest was signed by the key in
 the bundle; that the links of the ledger follow each other without a gap; and that every record in it is the one that
-its link was made of. Whose key it is the bundle cannot say: compare the key id with the one that the platform shows
-(`thingward evidence key`), or give it with --key-id. Take this script from a place you trust, not from the bundle.
+its link was made of. Whose key it is the bundle cannot say: compare the key id with the one that the platform names when
+it makes a bundle, or give it with --key-id. Take this script from a place you trust, not from the bundle.
 """
 
 from __future__ import annotations

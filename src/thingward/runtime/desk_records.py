@@ -46,7 +46,7 @@ def export_evidence(intent: Intent, context: DeskContext, evidence: EvidenceServ
     """Write a signed bundle into the folder; the answer carries its path."""
     body = body_of(intent, ExportEvidence)
     name, content = evidence.export(intent.tenant, body, context.control, context.now)
-    line = f"bundle {name} with {len(content)} bytes"
+    line = f"bundle {name} with {len(content)} bytes, signed by key {evidence.key_id()}"
     if body.dry_run:
         return Decision(plan=(line,), target=body.target)
     bundles.mkdir(mode=0o700, parents=True, exist_ok=True)

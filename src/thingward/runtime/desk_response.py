@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from thingward.model.action import Approval, ResponseRule
+from thingward.model.action import Approval, Limits, ResponseRule
 from thingward.model.device import Correction, Device
 from thingward.model.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 from thingward.model.finding import Case, CaseState
@@ -37,7 +37,9 @@ from thingward.response.plan import (
     plan_release,
     plan_withdrawal,
 )
+from thingward.response.rules import verify_rule
 from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
+from thingward.runtime.desk_identity import current_limits
 
 R = TypeVar("R", bound=Record)
 MAX_RULES = 200
@@ -158,14 +160,13 @@ def update_case(intent: Intent, context: DeskContext) -> Decision:
 def put_rule(intent: Intent, context: DeskContext) -> Decision:
     """Create or replace a response rule; who wrote it is kept."""
     rule = body_of(intent, PutRule).rule
-    if not rule.name.strip() or not rule.rules or not 1 <= rule.min_severity <= 5 or not rule.ttl_s > 0:
-        raise InvalidInput("a rule needs a name, finding rules, a severity of 1 to 5 and a time above 0.")
+    verify_rule(rule, current_limits(context.control, intent.tenant, Limits()))
     known = context.control.get(intent.tenant, ResponseRule, rule.uid) if rule.uid else None
     if known is None and context.control.count(intent.tenant, ResponseRule) >= MAX_RULES:
         raise LimitExceeded(f"there are {MAX_RULES} rules already.", hint="Delete one first.")
     uid = rule.uid or Uid("r-" + hashed_uid("rule", intent.tenant, intent.uid)[:20])
     stored = msgspec.structs.replace(
-        rule, uid=uid, tenant=Tenant(intent.tenant), time=context.now, source="core", by=intent.principal
+        rule, uid=uid, tenant=Tenant(intent.tenant), time=context.now, source="core", by=intent.principal, deleted=False
     )
     acts = "acts by itself" if stored.enabled else "switched off"
     return Decision(
