@@ -10,7 +10,7 @@ from thingward.apps.server.api.schemas import Bundle
 from thingward.apps.server.deps import Deps
 from thingward.model.errors import NotFound
 
-FOLDER: Final = "evidence"
+FOLDER: Final = "bundles"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _SHOWN: Final = 200
 

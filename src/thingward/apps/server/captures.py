@@ -260,6 +260,7 @@ def bound_command(command: list[str], options: Options) -> list[str]:
     """Put the bounds in front of a command."""
     return [
         sys.executable,
+        "-P",
         "-m",
         "thingward.apps.server.bounded",
         f"--cpu-s={options.capture_time_limit_s}",

@@ -97,6 +97,6 @@ def _cell(value: object) -> str:
 
 
 def _mud(device: Device, profile: MudProfile) -> str:
-    from thingward.policy.mud import render_mud
+    from thingward.policy.mud_render import render_mud
 
     return render_mud(profile, device)
