@@ -102,11 +102,76 @@ def commands_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def api_page() -> str:
+    """List every operation of the REST API, from its OpenAPI document."""
+    schema = _openapi()
+    lines = [
+        "# API",
+        "",
+        "All paths of `/api/v1`, from the OpenAPI 3.1 document that a running server gives at `/api/v1/openapi.json` (schemas, "
+        "examples and parameters are there). Errors are problem+json with a `code` of [errors](errors.md). Every change takes "
+        "`Idempotency-Key` and `dry_run=true`.",
+        "",
+    ]
+    by_tag: dict[str, list[str]] = {}
+    for path, item in sorted(schema["paths"].items()):
+        for method, operation in item.items():
+            if "operationId" in operation:
+                tag = (operation.get("tags") or ["system"])[0]
+                by_tag.setdefault(tag, []).append(_operation_row(method, path, operation))
+    for tag in schema["tags"]:
+        if by_tag.get(tag["name"]):
+            lines += [f"## {tag['name']}", "", tag["description"], "", *_OPERATIONS_HEAD, *by_tag.pop(tag["name"]), ""]
+    for name, rows in by_tag.items():
+        lines += [f"## {name}", "", *_OPERATIONS_HEAD, *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_OPERATIONS_HEAD = ["| operation | what it does | role | scope |", "|---|---|---|---|"]
+
+
+def _openapi() -> dict[str, typing.Any]:
+    from unittest.mock import MagicMock
+
+    from thingward.apps.server.api.openapi import document
+    from thingward.apps.server.app import make_deps, make_litestar
+
+    options = MagicMock()
+    options.version = "0"
+    return document(make_litestar(make_deps(MagicMock(), options)))
+
+
+def _operation_row(method: str, path: str, operation: dict[str, typing.Any]) -> str:
+    role, scope = operation.get("x-role", "-"), operation.get("x-scope", "-")
+    return f"| `{method.upper()} {path}` | {_cell(operation['summary'])} | {role} | {scope} |"
+
+
+def metrics_page() -> str:
+    """List every metric that the server names itself, and core's."""
+    from thingward.apps.server.metrics import HELP, PREFIX
+
+    lines = [
+        "# Metrics",
+        "",
+        "`GET /metrics` gives the Prometheus text format. Core's own counters follow as "
+        f"`{PREFIX}core_<name>`; their names are those of its parts.",
+        "",
+        "| metric | type | meaning |",
+        "|---|---|---|",
+    ]
+    for name, meaning in sorted(HELP.items()):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines.append(f"| `{PREFIX}{name}` | {kind} | {_cell(meaning)} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "events.md": events_page,
     "commands.md": commands_page,
+    "api.md": api_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -25,7 +25,7 @@ from thingward.runtime.checkpoint import MAGIC as CHECKPOINT_MAGIC
 
 ATTEMPTS: Final = 8
 MAX_PLAIN_BYTES: Final = 256 << 20
-_SKIPPED_FOLDERS: Final = frozenset({"run", "spool", "cache", "__pycache__"})
+_SKIPPED_FOLDERS: Final = frozenset({"run", "spool", "cache", "log", "__pycache__"})
 _SKIPPED_ENDS: Final = (".lock", "-wal", "-shm", ".wal", ".part", ".new", ".tmp")
 SETTINGS_COPY: Final = "settings-of-backup.toml"
 _JOURNAL_MAGIC: Final = b"TWJRNL1\n"
