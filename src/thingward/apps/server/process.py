@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import uvicorn
 
@@ -55,13 +56,8 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
 class _QuietServer(uvicorn.Server):
     """Leaves the signals to the process's own shell."""
 
-    def install_signal_handlers(self) -> None:
+    def capture_signals(self) -> AbstractContextManager[None]:
         """Do nothing: `runtime.child` has them."""
-
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        """Do nothing: `runtime.child` has them."""
-        from contextlib import nullcontext
-
         return nullcontext()
 
 
