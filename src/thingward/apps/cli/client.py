@@ -187,13 +187,14 @@ def _problem(content: bytes) -> Mapping[str, Any]:
 
 
 def _show_table(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
-    for heading in columns:
-        table.add_column(heading, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for heading, field in columns.items():
+        table.add_column(heading, overflow="fold", no_wrap=field in ("uid", "device") or field.startswith("time:"))
     for item in items:
         table.add_row(*(escape(_field(item, field)) for field in columns.values()))
     console = Console()

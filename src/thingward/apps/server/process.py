@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -56,9 +57,10 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
 class _QuietServer(uvicorn.Server):
     """Leaves the signals to the process's own shell."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
         """Do nothing: `runtime.child` has them."""
-        return nullcontext()
+        yield
 
 
 def server_options(settings: Settings, *, secure: bool, note: str) -> Options:
