@@ -31,11 +31,13 @@ class RecordState(msgspec.Struct, kw_only=True):
     """One record: who belongs to it, why, what a person said, and when it was last emitted.
 
     Attributes:
+        anchor: of the member that the record is named after.
         into: uid of the record that absorbed it, empty while it stands.
         emitted_at: time of the last emission, 0 if never.
     """
 
     uid: str
+    anchor: str
     anchors: list[str]
     into: str = ""
     reasons: list[str] = []
@@ -77,13 +79,15 @@ class RecordBook:
     def start(self, member: Member) -> None:
         """Give a new member a record of its own."""
         member.record = self._evidence.uid_of(member)
-        self.records[member.record] = RecordState(uid=member.record, anchors=[member.anchor], simulated=self.simulated)
+        self.records[member.record] = RecordState(
+            uid=member.record, anchor=member.anchor, anchors=[member.anchor], simulated=self.simulated
+        )
         self.dirty.add(member.record)
 
     def anchor_of(self, uid: str) -> str:
         """Give the anchor of the member that a record is named after, empty if there is no such record."""
         record = self.records.get(uid)
-        return record.anchors[0] if record and record.anchors else ""
+        return record.anchor if record else ""
 
     # -- joining and splitting ---------------------------------------------------------------------------------
 
@@ -123,7 +127,7 @@ class RecordBook:
         for cluster in clusters:
             uid = str(self._evidence.uid_of(cluster.lead()))
             anchors = [member.anchor for member in sorted(cluster.members, key=lambda member: member.number)]
-            record = self.records.setdefault(uid, RecordState(uid=uid, anchors=[]))
+            record = self.records.setdefault(uid, RecordState(uid=uid, anchor=cluster.lead().anchor, anchors=[]))
             if record.anchors != anchors or record.into:
                 self._forget()
                 self.dirty.add(uid)

@@ -41,6 +41,17 @@ _DISCOVERY: Final = {5353: "mdns", 1900: "ssdp"}
 _DHCP_CLIENT: Final = {68: 67, 546: 547}
 _ROLE_PORTS: Final = {"dns": frozenset({53, 853}), "ntp": frozenset({123}), "dhcp": frozenset({67, 547})}
 
+# Not `is_private`: that holds documentation ranges too, which stand for outside hosts in examples and simulations.
+_PRIVATE: Final = {
+    4: tuple(
+        ipaddress.ip_network(text)
+        for text in (
+            "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "127.0.0.0/8",
+        )
+    ),
+    6: tuple(ipaddress.ip_network(text) for text in ("fc00::/7", "fe80::/10", "::1/128")),
+}  # fmt: skip
+
 AddressKind = Literal["group", "private", "public", "none"]
 
 
@@ -111,8 +122,7 @@ def address_kind(ip: str) -> AddressKind:
         return "group"
     if address.is_unspecified:
         return "none"
-    shared = ip.startswith("100.") and 64 <= int(ip.split(".")[1]) < 128
-    return "private" if address.is_private or address.is_link_local or shared else "public"
+    return "private" if any(address in network for network in _PRIVATE[address.version]) else "public"
 
 
 def is_group_mac(mac: str) -> bool:
