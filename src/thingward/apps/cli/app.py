@@ -37,6 +37,7 @@ LAZY = {
     "device": ("devices:device", "Devices: list, show, edit, export, quarantine, release."),
     "approval": ("devices:approval", "Approvals: list, queue, approve, withdraw."),
     "action": ("devices:action", "Actions, and what is in force."),
+    "enforce": ("enforce:enforce", "What is in force on this host; remove everything."),
     "finding": ("findings:finding", "What looks wrong."),
     "case": ("findings:case", "Cases: list, show, note, close, reopen."),
     "event": ("findings:event", "Security events."),
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     # A lone dash is standard input; the parser would take it for an option without a name.
-    tokens = [STDIN if token == "-" else token for token in given]
+    tokens = [STDIN if word == "-" else word for word in given]
     try:
         result = app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
     except ThingwardError as error:

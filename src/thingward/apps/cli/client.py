@@ -194,10 +194,11 @@ def _show_table(items: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for heading, field in columns.items():
-        table.add_column(heading, overflow="fold", no_wrap=field in ("uid", "device") or field.startswith("time:"))
+        table.add_column(heading, overflow="fold", no_wrap=field == "uid" or field.startswith("time:"))
     for item in items:
         table.add_row(*(escape(_field(item, field)) for field in columns.values()))
-    console = Console()
+    # A pipe has no width of its own: give rows room, so that they can be searched.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table if items else "None.")
 
 

@@ -98,7 +98,7 @@ def _write(result: GuardResult, output: Format, html: Path | None) -> None:
 
         from thingward.apps.cli.terminal import print_result
 
-        print_result(Console(), result)
+        print_result(Console(width=None if sys.stdout.isatty() else 120), result)
         return
     import msgspec
 
