@@ -14,7 +14,7 @@ import msgspec
 from thingward.model.device import DeviceClass
 
 MAX_CONFLICTS: Final = 4
-CERTAIN_LEAD: Final = 0.1
+CERTAIN_LEAD: Final = 0.05
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from thingward.inventory.settle import settledness, thin
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.matching import AclIndex
 from thingward.model.profile import Acl, MudProfile, PeerKind
-from thingward.model.terms import ICMP, ICMP6, SERVICE_PORTS, TCP, UDP, FlowTerms
+from thingward.model.terms import ICMP, ICMP6, SERVICE_PORTS, TCP, UDP, FlowTerms, address_kind
 
 ADDRESSES_PER_ENTRY: Final = 16
 PORTS_BEFORE_RANGE: Final = 2
@@ -318,8 +318,11 @@ class DeviceLearner:
             attempts[what] = attempts.get(what, 0) + count
 
     def _oriented(self, terms: FlowTerms) -> FlowTerms:
-        """Where it cannot be told who asked, a port of the device's own that comes back is the service."""
-        if not terms.flip_port:
+        """Where it cannot be told who asked, a port of the device's own that comes back is the service.
+
+        Not so towards outside hosts: whatever the ports, the device called them.
+        """
+        if not terms.flip_port or address_kind(terms.address) == "public":
             return terms
         peer, value = _choose(terms)
         for entry in self.state.entries:
