@@ -25,6 +25,7 @@ app = App(
     help="Finds the connected things you own, learns what each one needs, and refuses the rest once you approve.",
     version_flags=["--version", "-V"],
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 #: Command to where it lives and what it does in one line; the place is imported when the command is called.
