@@ -20,6 +20,7 @@ from thingward.wire.packets.flowtable import FROM_INITIATOR
 _MAX_DESCRIBED = 65536
 _MAX_SAID = 65536
 _MAX_REASONS = 256
+_ARP_REQUEST = b"\0\1"
 
 
 class PayloadDecoder:
@@ -36,6 +37,7 @@ class PayloadDecoder:
         self._limits = payloads
         self._datagrams = DatagramCache(payloads.cached)
         self._said: OrderedDict[Hashable, float] = OrderedDict()
+        self._holders: OrderedDict[str, str] = OrderedDict()
         self.streams = HeadStreams(_choose, streams)
         self.described: OrderedDict[int, tuple[str, str]] = OrderedDict()
         self.malformed: dict[str, int] = {}
@@ -136,8 +138,21 @@ class PayloadDecoder:
         announced = Endpoint(mac=self._make.addresses.mac(found[0]), ip=found[1])
         attributes = (("arp.ip", found[1]),) if kind == kernels.W_ARP else ()
         data = IdentityData(protocol="arp" if kind == kernels.W_ARP else "ndp", attributes=attributes)
-        if self.is_news((announced.mac, data, found[1]), time, self._limits.neighbours_s):
-            records.append(self._make.envelope(time, parent, announced, None, data))
+        # A request says whom it looks for: many of them are a scan.
+        is_request = kind == kernels.W_ARP and payload[6:8] == _ARP_REQUEST
+        asked = dst if is_request and dst.ip != found[1] else None
+        key = (announced.mac, data, found[1], asked.ip if asked else "")
+        is_news = self.is_news(key, time, self._limits.neighbours_s)
+        if self._changes_hands(found[1], announced.mac) or is_news:
+            records.append(self._make.envelope(time, parent, announced, asked, data))
+
+    def _changes_hands(self, ip: str, mac: str) -> bool:
+        """Note who claims an address; true if somebody else claimed it last: that is news however often it was said."""
+        before = self._holders.get(ip)
+        if before is None and len(self._holders) >= _MAX_SAID:
+            self._holders.popitem(last=False)
+        self._holders[ip] = mac
+        return before is not None and before != mac
 
     def _observe(
         self,
@@ -167,7 +182,7 @@ class PayloadDecoder:
     def _is_new(self, sender: Endpoint | None, data: Data, time: float) -> bool:
         who = (sender.mac, sender.ip) if sender is not None else ()
         if type(data) is Malformed:
-            return self.is_news((who, data.reason), time, self._limits.repeat_s)
+            return self.is_news((who, data.reason), time, self._limits.malformed_s)
         if type(data) is DnsData:
             return data.transport == "dns" or self.is_news((who, data), time, self._limits.repeat_s)
         return self.is_news((who, data), time, self._limits.identity_s)
