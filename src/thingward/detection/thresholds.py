@@ -48,14 +48,14 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     mqtt_flood_bytes: int = 250_000
     mqtt_connections: int = 50
     mqtt_connections_span_s: float = 10.0
-    mqtt_malformed: int = 5
+    mqtt_malformed: int = 3
     mqtt_malformed_span_s: float = 60.0
     # site
     reach_settle_s: float = 30.0
     reach_contact_s: float = 3600.0
-    arp_flap_span_s: float = 600.0
+    arp_flap_span_s: float = 3600.0
     dhcp_span_s: float = 60.0
     new_device_after_s: float = 3600.0
     unidentified_after_s: float = 600.0
-    malformed_burst: int = 100
-    malformed_span_s: float = 60.0
+    malformed_burst: int = 20
+    malformed_span_s: float = 300.0
