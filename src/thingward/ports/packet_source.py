@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -16,14 +17,8 @@ class SourceLosses(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     dropped: int = 0
 
 
-class BlockWalker(Protocol):
-    """Finds the frames in one block of a TPACKET_V3 ring: `wire.packets.scan.scan_ring`."""
-
-    def __call__(
-        self, data: Any, at: int, left: int, offset: Any, caplen: Any, wirelen: Any, ts_ns: Any, vlan: Any
-    ) -> tuple[int, int, int]:
-        """Fill the arrays; gives frames written, where the next one lies, frames left."""
-        ...
+BlockWalker = Callable[[Any, int, int, Any, Any, Any, Any, Any], tuple[int, int, int]]
+"""Finds the frames in one block of a TPACKET_V3 ring: `wire.packets.scan.scan_ring` documents the arguments."""
 
 
 class PacketSource(Protocol):

@@ -58,6 +58,11 @@ class PcapngMachine:
         data = self._rest + data if self._rest else data
         self._rest = b""
         at = self._skipped(data)
+        if self.problem is not None:
+            return
+        if self._skip or self._trailer:
+            self._pause(data, at, final)
+            return
         array = np.frombuffer(data, np.uint8)
         status = scan.FULL
         while status in (scan.FULL, scan.BLOCK):
@@ -73,11 +78,15 @@ class PcapngMachine:
             self._trailer = size
             self._skip = size - 4
             at += self._skipped(data[at:])
+        self._pause(data, at, final, _REASONS.get(status, ""))
+
+    def _pause(self, data: bytes, at: int, final: bool, reason: str = "") -> None:
+        """Keep what was not used for the next call; with a reason there is none."""
         self._rest = data[at:]
         self._base += at
-        if status in _REASONS:
-            self._fail(_REASONS[status])
-        elif self.problem is None and final and (self._rest or self._skip or self._trailer):
+        if reason:
+            self._fail(reason)
+        elif final and (self._rest or self._skip or self._trailer):
             self._fail("cut short in the middle of a block")
 
     def _scan(self, array: np.ndarray, at: int) -> tuple[int, int, int, PacketBatch]:

@@ -7,9 +7,11 @@ kernels' sources and of the versions involved; where no folder can be written th
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -74,18 +76,20 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _start() -> tuple[Any, bool]:
-    """Import Numba with its cache in our folder; says whether there is a cache."""
-    folder, _ = cache_folder()
+def _start() -> tuple[Any, Path | None]:
+    """Import Numba with its cache in our folder; gives the folder, None for no cache."""
+    folder, lasts = cache_folder()
+    if folder is not None and not lasts:
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if folder is not None:
         os.environ["NUMBA_CACHE_DIR"] = str(folder)
     import numba
 
     numba.config.CACHE_DIR = str(folder or "")  # type: ignore[attr-defined]
-    return numba, folder is not None
+    return numba, folder
 
 
-_numba, _cached = _start()
+_numba, FOLDER = _start()
 types: Any = _numba.types
 
 
@@ -106,7 +110,7 @@ def kernel(signature: Any) -> Callable[[_F], _F]:
     """
 
     def decorate(function: _F) -> _F:
-        if _cached:
+        if FOLDER is not None:
             try:
                 return _numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
             except OSError:
