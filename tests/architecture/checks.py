@@ -87,8 +87,8 @@ MAX_PORT_METHODS = 7
 # A runtime that outgrows a tenth of the code hides a room; small code bases are let off.
 RUNTIME_SHARE, RUNTIME_FROM_LINES = 0.13, 20_000
 
-# Ports that see no tenant's data: time, opaque bytes, keys.
-PORTS_WITHOUT_TENANT = frozenset({"Clock", "Journal", "LinkClient", "LinkServer", "Signer"})
+# Ports that see no tenant's data: time, opaque bytes, keys; packets, before anyone says whose they are.
+PORTS_WITHOUT_TENANT = frozenset({"Clock", "Journal", "LinkClient", "LinkServer", "PacketSource", "Signer"})
 METHODS_WITHOUT_TENANT = frozenset({"close", "start", "tenants"})
 
 
