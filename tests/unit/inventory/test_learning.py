@@ -164,7 +164,7 @@ def test_two_host_labels_of_one_owner_become_a_wildcard() -> None:
 
 def test_random_ports_of_one_peer_become_a_range_and_services_stay_apart() -> None:
     site = Home()
-    site.feed(*[flow(camera(), cloud(port), proto=17) for port in (40_001, 45_002, 52_003, 443, 8883)])
+    site.feed(*[flow(camera(), cloud(port), proto=17) for port in (443, 8883, 40_001, 45_002, 52_003)])
     ranges = {(acl.port, acl.port_to) for acl in site.profile().acls if acl.origin == "learnt"}
     assert ranges == {(1024, 65535), (443, 0), (8883, 0)}
 
