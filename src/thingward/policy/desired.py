@@ -24,8 +24,8 @@ def approvals_in_force(approvals: Iterable[Approval], devices: Iterable[Device] 
             uid = moved.get(uid, uid)
         if approval.state == "in_force":
             newest[uid] = approval
-        elif uid in newest and newest[uid].uid == approval.uid:
-            del newest[uid]
+        elif approval.state == "withdrawn" or (uid in newest and newest[uid].uid == approval.uid):
+            newest.pop(uid, None)  # taken back: the device is observed again, an older approval does not return
     return newest
 
 
