@@ -11,7 +11,7 @@ import pytest
 from tests.unit.wire.frames import batch, ether, ip4, udp
 from thingward.adapters.packets.afpacket import AfPacketSource, RingLimits
 from thingward.adapters.packets.memory import MemoryPackets
-from thingward.model.errors import Unavailable
+from thingward.model.errors import InvalidInput, Unavailable
 from thingward.ports.packet_source import PacketSource
 from thingward.wire.packets.scan import scan_ring
 
@@ -102,3 +102,20 @@ def test_memory_counts_what_has_no_room() -> None:
     source.offer(batch([FRAME, FRAME]))
     losses = source.losses()
     assert (losses.packets, losses.dropped) == (3, 2)
+
+
+@pytest.mark.root
+def test_an_interface_can_be_opened_again() -> None:
+    for case in on_loopback():
+        source = case.source
+        assert isinstance(source, AfPacketSource)
+        for turn in range(3):
+            case.send(FRAME + bytes([turn]))
+            assert FRAME + bytes([turn]) in frames(source, 2)
+            source.open()
+
+
+@pytest.mark.root
+def test_no_such_interface() -> None:
+    with pytest.raises(InvalidInput, match="no interface nowhere0"):
+        AfPacketSource("nowhere0", walk=scan_ring).open()

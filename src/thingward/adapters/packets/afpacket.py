@@ -77,6 +77,7 @@ class AfPacketSource:
         self._limits = limits or RingLimits()
         self._socket: socket.socket | None = None
         self._ring: mmap.mmap | None = None
+        self._was_open = False
         self._block = 0
         self._base = 0
         self._link = 1
@@ -86,12 +87,15 @@ class AfPacketSource:
 
         Raises:
             UnsupportedHere: the right to capture is missing, or the kind of interface is not known.
-            InvalidInput: there is no such interface.
-            Unavailable: the interface is down or the ring could not be had.
+            InvalidInput: there is no such interface, and there was none when this source was opened before.
+            Unavailable: the interface is down or gone, or the ring could not be had.
         """
+        self.close()
         try:
             number = socket.if_nametoindex(self._interface)
         except OSError as error:
+            if self._was_open:
+                raise Unavailable(f"{self._interface} is gone.") from error
             raise InvalidInput(f"there is no interface {self._interface}.", hint="See `ip link`.") from error
         try:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -107,6 +111,7 @@ class AfPacketSource:
         except BaseException:
             self.close()
             raise
+        self._was_open = True
         return self
 
     def fileno(self) -> int:
@@ -155,6 +160,7 @@ class AfPacketSource:
             0,
         )
         sock.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
+        self._block = 0
         self._ring = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         sock.bind((self._interface, _ETH_P_ALL))
         kind = sock.getsockname()[3]
