@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from thingward.adapters.link.frames import LENGTH, decode_frame
 from thingward.adapters.link.spool import Spool, memory_spool
@@ -110,8 +109,7 @@ class MemoryLinkClient:
         if self._task is not None:
             self.is_started = False
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
         self.spool.close()
 
     def send_again(self) -> None:

@@ -121,8 +121,7 @@ class StreamLinkClient:
         """Stop; the spool stays on disk."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
         self.spool.close()
 
     async def _run(self) -> None:
@@ -163,8 +162,7 @@ class StreamLinkClient:
                 await self._take(await read_frame(reader, self._limit))
         finally:
             sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await sender
+            await asyncio.gather(sender, return_exceptions=True)  # unlike suppress, lets our own end through
 
     async def _take(self, frame: Frame) -> None:
         if frame.kind in ("ack", "answer"):

@@ -251,7 +251,8 @@ class Engine:
                 fed.append((submission.position, submission.records))
         is_safe = await self._sync()
         for submission in submissions:
-            self._settle(submission, is_safe=is_safe)
+            if submission.prepare is None:
+                self._settle(submission, is_safe=is_safe)
         outputs = []
         for position, records in fed:
             self.counters.batches += 1
@@ -273,6 +274,7 @@ class Engine:
             return
         if submission.records:
             await self._feed([submission], now)
+            self._settle(submission, is_safe=not self.unsafe_since)  # kept in the stores too: whoever asked can read it
         elif not submission.taken.done():
             submission.taken.set_result(True)
 

@@ -78,14 +78,12 @@ class Platform:
             await stop.wait()
         finally:
             becoming.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await becoming
+            await asyncio.gather(becoming, return_exceptions=True)
             await greeting.revoke()
             remove_local_access(self._settings.run_dir)
             await self._supervisor.stop()
             telling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await telling
+            await asyncio.gather(telling, return_exceptions=True)
             for link in self._pings.values():
                 await link.close()
             self._write_status()
