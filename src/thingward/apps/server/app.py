@@ -10,7 +10,6 @@ from typing import Any
 
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
-from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.static_files import create_static_files_router
@@ -155,7 +154,5 @@ class Timing:
 
 
 def _route(scope: Any) -> str:
-    handler = scope.get("route_handler")
-    if isinstance(handler, HTTPRouteHandler | ASGIRouteHandler):
-        return sorted(handler.paths)[0]
-    return "unknown"
+    """Give the route's pattern, never the path itself: paths hold uids, and secrets of login links."""
+    return str(scope.get("path_template") or "unknown")

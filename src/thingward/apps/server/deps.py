@@ -6,7 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, QueryParameter
 
 from thingward.apps.server.backend import Backend, Options
 from thingward.apps.server.callers import Caller, caller_of
@@ -77,15 +78,16 @@ async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
 
 
 async def provide_ask(
-    deps: Deps,
-    caller: Caller,
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
     dry_run: Annotated[
-        bool, Parameter(description="Plan and answer; change nothing. The answer's `plan` says what would be done.")
+        bool,
+        QueryParameter(description="Plan and answer; change nothing. The answer's `plan` says what would be done."),
     ] = False,
     idempotency_key: Annotated[
         str | None,
-        Parameter(
-            header="Idempotency-Key",
+        HeaderParameter(
+            name="Idempotency-Key",
             description="Any text of yours, 1 to 200 characters: the same key is done once and answered alike.",
             min_length=1,
             max_length=200,

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import random
+import secrets
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 
 from tests.unit.apps.server.tiny_core import TinyCore
+from thingward.identity.access import ALL_SCOPES
+from thingward.identity.credentials import make_session, make_token
+from thingward.identity.passwords import hash_password
 from thingward.model.action import Action, ActionKind, ActionState, Approval, BlastRadius, ResponseRule
 from thingward.model.device import Attribute, Device, DeviceClass, Mode, Site
 from thingward.model.event import Event
 from thingward.model.finding import Case, CaseNote, CaseState, Finding, FindingArtifact
 from thingward.model.ids import DEFAULT_TENANT, Uid, device_uid, hashed_uid
-from thingward.model.intent import CreateLoginLink, CreateSession, Intent, PutUser
+from thingward.model.intent import CreateLoginLink, Intent
 from thingward.model.observation import DnsAnswer, DnsData, Endpoint, FlowData, LeaseData, StatusData, TlsData
-from thingward.model.principal import Role
+from thingward.model.principal import Principal, Role
 from thingward.model.profile import Acl, FlowVerdict, MudProfile, PeerKind, Preview, Settledness
 from thingward.model.record import Record
+from thingward.ports.control_store import Put
 from thingward.runtime.desk_identity import user_uid
 
 NOW = 1_763_835_600.0  # 2025-11-22 18:20 UTC
@@ -548,52 +554,80 @@ def attack(core: TinyCore) -> list[Record]:
     ]  # fmt: skip
 
 
-def people(core: TinyCore) -> None:
-    for name, role in (("admin", Role.ADMIN), ("ann", Role.APPROVER), ("olaf", Role.OPERATOR), ("vera", Role.VIEWER)):
-        intent = Intent(
-            uid=f"sample {name}",
+@cache
+def _password() -> str:
+    return hash_password(PASSWORD, b"sixteen bytes ..")
+
+
+def people() -> list[Record]:
+    """The admin, Ann who approves, Olaf who operates, Vera who looks."""
+    roles = {"admin": Role.ADMIN, "ann": Role.APPROVER, "olaf": Role.OPERATOR, "vera": Role.VIEWER}
+    return [
+        Principal(
+            uid=user_uid(DEFAULT_TENANT, name),
             tenant=DEFAULT_TENANT,
-            principal=user_uid(DEFAULT_TENANT, "admin"),
-            role=Role.ADMIN,
-            time=core.time,
-            body=PutUser(name=name, role=role, password=PASSWORD, email=f"{name}@home.example"),
+            time=NOW - 40 * DAY,
+            source="core",
+            name=name,
+            role=role,
+            password=_password(),
+            email=f"{name}@home.example",
         )
-        answer = core.decide(intent)
-        assert answer.ok, answer
+        for name, role in roles.items()
+    ]
+
+
+@cache
+def _everything() -> tuple[tuple[Record, ...], tuple[Event, ...]]:
+    site = Site(
+        uid=Uid("home"),
+        tenant=DEFAULT_TENANT,
+        time=NOW - 41 * DAY,
+        source="core",
+        name="home",
+        networks=("192.168.1.0/24",),
+        description="Three rooms and a garage",
+    )
+    parts = (devices(), rules(), profiles(), findings(), cases(), actions(), people())
+    return (site, *(record for part in parts for record in part)), tuple(events())
 
 
 def empty_site(now: float = NOW) -> TinyCore:
-    """A platform that has seen nothing yet; user `admin` and others exist."""
+    """A platform that has seen nothing yet; its users exist."""
     core = TinyCore(now, attack)
-    people(core)
+    core.control.commit(DEFAULT_TENANT, [Put(record) for record in people()])
     return core
 
 
 def sample_site(now: float = NOW) -> TinyCore:
     """The sample home."""
     core = TinyCore(now, attack)
-    control: list[Record] = [
-        Site(uid=Uid("home"), tenant=DEFAULT_TENANT, time=now - 41 * DAY, source="core", name="home", networks=("192.168.1.0/24",), description="Three rooms and a garage"),
-        *devices(),
-        *rules(),
-        *profiles(),
-        *findings(),
-        *cases(),
-        *actions(),
-    ]  # fmt: skip
-    from thingward.ports.control_store import Put
-
+    control, happened = _everything()
     core.control.commit(DEFAULT_TENANT, [Put(record) for record in control])
-    core.events.append(DEFAULT_TENANT, events())
+    core.events.append(DEFAULT_TENANT, happened)
     core.response.adopt(control)
     core.take([])
-    people(core)
     return core
 
 
-def sign_in_secret(core: TinyCore, user: str = "admin") -> str:
-    """A session cookie's value, without going through the server."""
-    return _ask(core, CreateSession(user=user, password=PASSWORD)).secret
+def session_secret(core: TinyCore, user: str = "admin") -> str:
+    """A session cookie's value, made without hashing a password."""
+    owner = core.control.get(DEFAULT_TENANT, Principal, user_uid(DEFAULT_TENANT, user))
+    assert owner is not None
+    session, secret = make_session(owner, 43_200.0, link=False, random=secrets.token_bytes(32), now=core.time)
+    core.control.commit(DEFAULT_TENANT, [Put(session)])
+    return secret
+
+
+def token_secret(core: TinyCore, user: str = "admin", scopes: tuple[str, ...] = ("*",)) -> str:
+    """A token's secret."""
+    owner = core.control.get(DEFAULT_TENANT, Principal, user_uid(DEFAULT_TENANT, user))
+    assert owner is not None
+    token, secret = make_token(
+        owner, "test", scopes, 86_400.0, known=ALL_SCOPES, random=secrets.token_bytes(32), now=core.time
+    )
+    core.control.commit(DEFAULT_TENANT, [Put(token)])
+    return secret
 
 
 def link_secret(core: TinyCore, user: str = "admin") -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from litestar import get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from thingward.apps.server.api.devices import Cursor, Limit, Site
 from thingward.apps.server.api.findings import DeviceUid
@@ -21,11 +22,11 @@ from thingward.model.intent import ApproveProfiles, QuarantineDevice, ReleaseDev
 
 @get("/actions", operation_id="listActions", access="actions:read", tags=["actions"], sync_to_thread=True)
 def list_actions(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     site: Site = "",
     device: DeviceUid = "",
-    kind: ActionKind | None = None,
-    in_state: Annotated[ActionState | None, Parameter(query="state", description="Only in this state.")] = None,
+    kind: FromQuery[ActionKind | None] = None,
+    in_state: Annotated[ActionState | None, QueryParameter(name="state", description="Only in this state.")] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Action]:
@@ -36,7 +37,7 @@ def list_actions(
 
 
 @get("/actions/{uid:str}", operation_id="getAction", access="actions:read", tags=["actions"], sync_to_thread=True)
-def get_action(deps: Deps, uid: str) -> Action:
+def get_action(deps: NamedDependency[Deps], uid: FromPath[str]) -> Action:
     """Give one action."""
     return deps.get(Action, uid)
 
@@ -44,7 +45,7 @@ def get_action(deps: Deps, uid: str) -> Action:
 @post(
     "/actions/quarantine", operation_id="quarantineDevice", access=QuarantineDevice, tags=["actions"], status_code=200
 )
-async def quarantine(deps: Deps, ask: Ask, data: Quarantine) -> Result:
+async def quarantine(deps: NamedDependency[Deps], ask: NamedDependency[Ask], data: JSONBody[Quarantine]) -> Result:
     """Shut a device out for a time. The kernel ends it by itself; limits and the never-block list hold."""
     deps.get(Device, data.device)
     return await result_of(
@@ -54,7 +55,7 @@ async def quarantine(deps: Deps, ask: Ask, data: Quarantine) -> Result:
 
 
 @post("/actions/release", operation_id="releaseDevice", access=ReleaseDevice, tags=["actions"], status_code=200)
-async def release(deps: Deps, ask: Ask, data: Release) -> Result:
+async def release(deps: NamedDependency[Deps], ask: NamedDependency[Ask], data: JSONBody[Release]) -> Result:
     """Undo a device's quarantine and restore the exact state before it."""
     deps.get(Device, data.device)
     return await result_of(ask, ReleaseDevice(device=data.device, reason=data.reason))
@@ -62,12 +63,12 @@ async def release(deps: Deps, ask: Ask, data: Release) -> Result:
 
 @get("/approvals", operation_id="listApprovals", access="approvals:read", tags=["approvals"], sync_to_thread=True)
 def list_approvals(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     site: Site = "",
     device: DeviceUid = "",
     in_state: Annotated[
         Literal["in_force", "superseded", "withdrawn"] | None,
-        Parameter(query="state", description="Only in this state."),
+        QueryParameter(name="state", description="Only in this state."),
     ] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
@@ -86,16 +87,16 @@ def list_approvals(
     sync_to_thread=True,
 )
 def list_queue(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     site: Site = "",
-    kind: Annotated[str, Parameter(description="Only this kind; `unknown` for none.", max_length=40)] = "",
+    kind: Annotated[str, QueryParameter(description="Only this kind; `unknown` for none.", max_length=40)] = "",
 ) -> PageOf[QueueItem]:
     """List devices whose newest profile is not in force, settled ones first, each with its preview."""
     return PageOf(items=approval_queue(deps, site=site, kind=kind))
 
 
 @post("/approvals", operation_id="approveProfiles", access=ApproveProfiles, tags=["approvals"], status_code=200)
-async def approve(ask: Ask, data: Approve) -> Result:
+async def approve(ask: NamedDependency[Ask], data: JSONBody[Approve]) -> Result:
     """Put learnt profiles in force for a device, all devices of a kind, or a site. What no entry allows is refused."""
     return await result_of(
         ask,
@@ -116,14 +117,16 @@ async def approve(ask: Ask, data: Approve) -> Result:
     tags=["approvals"],
     status_code=200,
 )
-async def withdraw(deps: Deps, ask: Ask, uid: str, data: Comment) -> Result:
+async def withdraw(
+    deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str], data: JSONBody[Comment]
+) -> Result:
     """Take an approval back: the device is observed again."""
     deps.get(Approval, uid)
     return await result_of(ask, WithdrawApproval(approval=uid, comment=data.comment))
 
 
 @get("/in-force", operation_id="listInForce", access="actions:read", tags=["actions"], sync_to_thread=True)
-def list_in_force(deps: Deps) -> PageOf[InForce]:
+def list_in_force(deps: NamedDependency[Deps]) -> PageOf[InForce]:
     """List what holds now and until when: quarantines first, the one that ends first at the top."""
     return PageOf(items=in_force(deps))
 

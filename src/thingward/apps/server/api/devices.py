@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Request, get, patch
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from thingward.apps.server.api.results import result_of
 from thingward.apps.server.api.schemas import DeviceChange, PageOf, Result
@@ -17,11 +18,11 @@ from thingward.model.errors import Conflict, NotFound
 from thingward.model.intent import EditDevice
 from thingward.ports.event_store import PeerRow, TrafficPoint
 
-Cursor = Annotated[str, Parameter(description="From an earlier answer.", max_length=500)]
-Limit = Annotated[int, Parameter(description="How many at most.", ge=1, le=1000)]
-Search = Annotated[str, Parameter(description="Text that the record contains.", max_length=200)]
-Site = Annotated[str, Parameter(description="Only this site.", max_length=100)]
-When = Annotated[float, Parameter(description="Seconds since 1970; 0 means no bound.", ge=0, le=1e11)]
+Cursor = Annotated[str, QueryParameter(description="From an earlier answer.", max_length=500)]
+Limit = Annotated[int, QueryParameter(description="How many at most.", ge=1, le=1000)]
+Search = Annotated[str, QueryParameter(description="Text that the record contains.", max_length=200)]
+Site = Annotated[str, QueryParameter(description="Only this site.", max_length=100)]
+When = Annotated[float, QueryParameter(description="Seconds since 1970; 0 means no bound.", ge=0, le=1e11)]
 
 
 class Changed(Conflict):
@@ -32,13 +33,13 @@ class Changed(Conflict):
 
 
 @get("/sites", operation_id="listSites", access="devices:read", tags=["devices"], sync_to_thread=True)
-def list_sites(deps: Deps) -> PageOf[SiteStanding]:
+def list_sites(deps: NamedDependency[Deps]) -> PageOf[SiteStanding]:
     """List sites with their figures. Unknown devices are counted apart: they are never clean."""
     return PageOf(items=site_standing(deps))
 
 
 @get("/sites/{name:str}", operation_id="getSite", access="devices:read", tags=["devices"], sync_to_thread=True)
-def get_site(deps: Deps, name: str) -> SiteStanding:
+def get_site(deps: NamedDependency[Deps], name: FromPath[str]) -> SiteStanding:
     """Give one site with its figures."""
     found = next((row for row in site_standing(deps) if row.name == name), None)
     if found is None:
@@ -48,14 +49,16 @@ def get_site(deps: Deps, name: str) -> SiteStanding:
 
 @get("/devices", operation_id="listDevices", access="devices:read", tags=["devices"], sync_to_thread=True)
 def list_devices(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     search: Search = "",
     site: Site = "",
-    kind: Annotated[str, Parameter(description="Only this kind, for example `camera`.", max_length=40)] = "",
-    maker: Annotated[str, Parameter(description="Only this maker.", max_length=100)] = "",
-    mode: Mode | None = None,
-    device_class: DeviceClass | None = None,
-    identified: Annotated[bool | None, Parameter(description="`false`: only those that nobody can identify.")] = None,
+    kind: Annotated[str, QueryParameter(description="Only this kind, for example `camera`.", max_length=40)] = "",
+    maker: Annotated[str, QueryParameter(description="Only this maker.", max_length=100)] = "",
+    mode: FromQuery[Mode | None] = None,
+    device_class: FromQuery[DeviceClass | None] = None,
+    identified: Annotated[
+        bool | None, QueryParameter(description="`false`: only those that nobody can identify.")
+    ] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Device]:
@@ -75,7 +78,7 @@ def list_devices(
 
 
 @get("/devices/{uid:str}", operation_id="getDevice", access="devices:read", tags=["devices"], sync_to_thread=True)
-def get_device(deps: Deps, uid: str) -> Device:
+def get_device(deps: NamedDependency[Deps], uid: FromPath[str]) -> Device:
     """Give one device with all its evidence."""
     return deps.get(Device, uid)
 
@@ -83,12 +86,12 @@ def get_device(deps: Deps, uid: str) -> Device:
 @patch("/devices/{uid:str}", operation_id="editDevice", access=EditDevice, tags=["devices"])
 async def edit_device(
     request: Request[Any, Any, Any],
-    deps: Deps,
-    ask: Ask,
-    uid: str,
-    data: DeviceChange,
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    uid: FromPath[str],
+    data: JSONBody[DeviceChange],
     if_match: Annotated[
-        str | None, Parameter(header="If-Match", description="ETag that you saw: refused if the device changed.")
+        str | None, HeaderParameter(name="If-Match", description="ETag that you saw: refused if the device changed.")
     ] = None,
 ) -> Result:
     """Correct what is said of a device: label, kind, maker, model, or that it is the same as another."""
@@ -115,7 +118,7 @@ async def edit_device(
     tags=["devices"],
     sync_to_thread=True,
 )
-def get_evidence(deps: Deps, uid: str) -> PageOf[Attribute]:
+def get_evidence(deps: NamedDependency[Deps], uid: FromPath[str]) -> PageOf[Attribute]:
     """List what identifies a device: each piece with its source, times and confidence; the surest first."""
     rows = deps.get(Device, uid).evidence
     return PageOf(items=tuple(sorted(rows, key=lambda row: (-row.confidence, row.name, row.value))))
@@ -128,7 +131,9 @@ def get_evidence(deps: Deps, uid: str) -> PageOf[Attribute]:
     tags=["devices"],
     sync_to_thread=True,
 )
-def get_peers(deps: Deps, uid: str, since: When = 0.0, limit: Limit = 200) -> PageOf[PeerRow]:
+def get_peers(
+    deps: NamedDependency[Deps], uid: FromPath[str], since: When = 0.0, limit: Limit = 200
+) -> PageOf[PeerRow]:
     """List whom a device talks to, largest first."""
     deps.get(Device, uid)
     return PageOf(items=deps.backend.events.peers(deps.tenant, uid, since=since, limit=limit))
@@ -142,11 +147,11 @@ def get_peers(deps: Deps, uid: str, since: When = 0.0, limit: Limit = 200) -> Pa
     sync_to_thread=True,
 )
 def get_traffic(
-    deps: Deps,
-    uid: str,
+    deps: NamedDependency[Deps],
+    uid: FromPath[str],
     since: When = 0.0,
     until: When = 0.0,
-    buckets: Annotated[int, Parameter(description="How many equal buckets.", ge=1, le=1000)] = 120,
+    buckets: Annotated[int, QueryParameter(description="How many equal buckets.", ge=1, le=1000)] = 120,
 ) -> PageOf[TrafficPoint]:
     """Give a device's traffic in equal buckets of time; the last 24 hours if no time is given."""
     deps.get(Device, uid)
@@ -155,10 +160,10 @@ def get_traffic(
 
 @get("/traffic", operation_id="getTraffic", access="devices:read", tags=["devices"], sync_to_thread=True)
 def get_all_traffic(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     since: When = 0.0,
     until: When = 0.0,
-    buckets: Annotated[int, Parameter(description="How many equal buckets.", ge=1, le=1000)] = 120,
+    buckets: Annotated[int, QueryParameter(description="How many equal buckets.", ge=1, le=1000)] = 120,
 ) -> PageOf[TrafficPoint]:
     """Give the traffic of all devices in equal buckets of time; the last 24 hours if no time is given."""
     return _traffic(deps, "", since, until, buckets)

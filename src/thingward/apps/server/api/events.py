@@ -6,7 +6,8 @@ from functools import partial
 from typing import Annotated, Any
 
 from litestar import Request, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from thingward.apps.server.api.devices import Cursor, Limit, Search, Site, When
@@ -18,20 +19,22 @@ from thingward.apps.server.streams import still_allowed
 from thingward.model.event import Event
 from thingward.ports.event_store import EventQuery
 
-Kind = Annotated[str, Parameter(description="Tag of the record or body: `flow`, `dns`, `finding` ...", max_length=40)]
-Device = Annotated[str, Parameter(description="Uid of a device on either side.", max_length=120)]
-Severity = Annotated[int, Parameter(description="At least this severity.", ge=0, le=6)]
+Kind = Annotated[
+    str, QueryParameter(description="Tag of the record or body: `flow`, `dns`, `finding` ...", max_length=40)
+]
+Device = Annotated[str, QueryParameter(description="Uid of a device on either side.", max_length=120)]
+Severity = Annotated[int, QueryParameter(description="At least this severity.", ge=0, le=6)]
 
 
 @get("/events", operation_id="listEvents", access="events:read", tags=["events"], sync_to_thread=True)
 def list_events(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     since: When = 0.0,
     until: When = 0.0,
     device: Device = "",
     site: Site = "",
     kind: Kind = "",
-    class_uid: Annotated[int, Parameter(description="OCSF class.", ge=0, le=2**31)] = 0,
+    class_uid: Annotated[int, QueryParameter(description="OCSF class.", ge=0, le=2**31)] = 0,
     min_severity: Severity = 0,
     search: Search = "",
     cursor: Cursor = "",
@@ -63,13 +66,13 @@ def list_events(
 )
 async def stream_events(
     request: Request[Any, Any, Any],
-    deps: Deps,
-    caller: Caller,
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
     kind: Kind = "",
     device: Device = "",
     min_severity: Severity = 0,
     last_event_id: Annotated[
-        str | None, Parameter(header="Last-Event-ID", description="Begin after this record, if still remembered.")
+        str | None, HeaderParameter(name="Last-Event-ID", description="Begin after this record, if still remembered.")
     ] = None,
 ) -> Stream:
     """Follow records as they pass, as server-sent events: `event` is the record's type, `data` its JSON."""

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Request, delete, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import File
 
 from thingward.apps.server.api.results import public_all, result_of
@@ -23,13 +24,13 @@ from thingward.runtime.guard_result import result_batch
 
 
 @get("/evidence-bundles", operation_id="listBundles", access="evidence:read", tags=["evidence"], sync_to_thread=True)
-def get_bundles(deps: Deps) -> PageOf[Bundle]:
+def get_bundles(deps: NamedDependency[Deps]) -> PageOf[Bundle]:
     """List signed evidence bundles, newest first."""
     return PageOf(items=list_bundles(deps))
 
 
 @post("/evidence-bundles", operation_id="createBundle", access=ExportEvidence, tags=["evidence"], status_code=200)
-async def create_bundle(ask: Ask, data: EvidenceBody) -> Result:
+async def create_bundle(ask: NamedDependency[Ask], data: JSONBody[EvidenceBody]) -> Result:
     """Make a signed bundle of what was seen and decided, by whom, and what came of it."""
     done = await ask(ExportEvidence(scope=data.scope, target=data.target))
     name = done.answer.path.rpartition("/")[2]
@@ -38,7 +39,7 @@ async def create_bundle(ask: Ask, data: EvidenceBody) -> Result:
 
 
 @get("/evidence-bundles/{name:str}", operation_id="getBundle", access=ExportEvidence, tags=["evidence"])
-async def get_bundle(deps: Deps, ask: Ask, name: str) -> File:
+async def get_bundle(deps: NamedDependency[Deps], ask: NamedDependency[Ask], name: FromPath[str]) -> File:
     """Download a bundle. This is audited."""
     path = bundle_path(deps, name)
     await ask(NoteExport(what="evidence", target=name, form="bundle"))
@@ -46,7 +47,7 @@ async def get_bundle(deps: Deps, ask: Ask, name: str) -> File:
 
 
 @get("/captures", operation_id="listCaptures", access="captures:read", tags=["captures"])
-async def list_captures(deps: Deps) -> PageOf[Capture]:
+async def list_captures(deps: NamedDependency[Deps]) -> PageOf[Capture]:
     """List dropped captures and what came of them, newest first."""
     return PageOf(items=deps.captures.list())
 
@@ -61,16 +62,16 @@ async def list_captures(deps: Deps) -> PageOf[Capture]:
 )
 async def upload_capture(
     request: Request[Any, Any, Any],
-    deps: Deps,
-    caller: Caller,
-    name: Annotated[str, Parameter(description="What to call it.", max_length=200)] = "capture",
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+    name: Annotated[str, QueryParameter(description="What to call it.", max_length=200)] = "capture",
 ) -> Capture:
     """Send a capture (pcap, pcapng, gz) as the body; it is judged as `guard` does, with less rights and bounds."""
     return await deps.captures.receive(request.stream(), name, caller.uid)
 
 
 @get("/captures/{uid:str}", operation_id="getCapture", access="captures:read", tags=["captures"])
-async def get_capture(deps: Deps, uid: str) -> Capture:
+async def get_capture(deps: NamedDependency[Deps], uid: FromPath[str]) -> Capture:
     """Tell how far a capture is."""
     return deps.captures.get(uid)
 
@@ -82,7 +83,7 @@ async def get_capture(deps: Deps, uid: str) -> Capture:
     tags=["captures"],
     sync_to_thread=True,
 )
-def get_result(deps: Deps, uid: str) -> CaptureResult:
+def get_result(deps: NamedDependency[Deps], uid: FromPath[str]) -> CaptureResult:
     """Give what a capture showed: devices with profile and preview, findings."""
     result = deps.captures.result(uid)
     return CaptureResult(
@@ -96,7 +97,7 @@ def get_result(deps: Deps, uid: str) -> CaptureResult:
 @post(
     "/captures/{uid:str}/import", operation_id="importCapture", access=ImportRecords, tags=["captures"], status_code=200
 )
-async def import_capture(deps: Deps, ask: Ask, uid: str) -> Result:
+async def import_capture(deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str]) -> Result:
     """Hand what a capture taught to the platform: devices, profiles, findings."""
     capture = deps.captures.get(uid)
     if capture.state != "done":
@@ -118,8 +119,8 @@ async def import_capture(deps: Deps, ask: Ask, uid: str) -> Result:
 )
 async def import_records(
     request: Request[Any, Any, Any],
-    ask: Ask,
-    name: Annotated[str, Parameter(description="What it came from.", max_length=200)] = "guard",
+    ask: NamedDependency[Ask],
+    name: Annotated[str, QueryParameter(description="What it came from.", max_length=200)] = "guard",
 ) -> Result:
     """Take what `guard --save` learnt: MessagePack of devices, profiles, previews and findings as the body."""
     batch = await read_bounded(request.stream(), MAX_IMPORT_BYTES)
@@ -138,13 +139,13 @@ async def read_bounded(stream: AsyncIterator[bytes], most_bytes: int) -> bytes:
 
 
 @delete("/captures/{uid:str}", operation_id="deleteCapture", access=ImportRecords, tags=["captures"])
-async def delete_capture(deps: Deps, uid: str) -> None:
+async def delete_capture(deps: NamedDependency[Deps], uid: FromPath[str]) -> None:
     """Forget a capture and its result; what was imported stays."""
     deps.captures.delete(uid)
 
 
 @post("/demo/attack", operation_id="startAttack", access=StartAttack, tags=["demo"], status_code=200)
-async def start_attack(deps: Deps, ask: Ask, data: AttackBody) -> Result:
+async def start_attack(deps: NamedDependency[Deps], ask: NamedDependency[Ask], data: JSONBody[AttackBody]) -> Result:
     """Demo only: let one simulated device turn Mirai-like."""
     if not deps.options.demo:
         raise Forbidden("this is no demo.", hint="Run: make demo")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from thingward.apps.server.api.devices import Cursor, Limit, Search, Site
 from thingward.apps.server.api.results import result_of
@@ -14,19 +15,21 @@ from thingward.apps.server.deps import Ask, Deps
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.intent import UpdateCase
 
-DeviceUid = Annotated[str, Parameter(description="Only about this device (uid).", max_length=120)]
+DeviceUid = Annotated[str, QueryParameter(description="Only about this device (uid).", max_length=120)]
 
 
 @get("/findings", operation_id="listFindings", access="findings:read", tags=["findings"], sync_to_thread=True)
 def list_findings(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     search: Search = "",
     site: Site = "",
     device: DeviceUid = "",
-    rule: Annotated[str, Parameter(description="Only of this rule, for example `scan.ports`.", max_length=100)] = "",
-    case: Annotated[str, Parameter(description="Only of this case (uid).", max_length=120)] = "",
-    severity: Annotated[int | None, Parameter(description="Only of this severity.", ge=1, le=5)] = None,
-    is_alert: Annotated[bool | None, Parameter(description="`true`: only those worth a person's look.")] = None,
+    rule: Annotated[
+        str, QueryParameter(description="Only of this rule, for example `scan.ports`.", max_length=100)
+    ] = "",
+    case: Annotated[str, QueryParameter(description="Only of this case (uid).", max_length=120)] = "",
+    severity: Annotated[int | None, QueryParameter(description="Only of this severity.", ge=1, le=5)] = None,
+    is_alert: Annotated[bool | None, QueryParameter(description="`true`: only those worth a person's look.")] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Finding]:
@@ -40,17 +43,17 @@ def list_findings(
 
 
 @get("/findings/{uid:str}", operation_id="getFinding", access="findings:read", tags=["findings"], sync_to_thread=True)
-def get_finding(deps: Deps, uid: str) -> Finding:
+def get_finding(deps: NamedDependency[Deps], uid: FromPath[str]) -> Finding:
     """Give one finding with why it was raised."""
     return deps.get(Finding, uid)
 
 
 @get("/cases", operation_id="listCases", access="cases:read", tags=["cases"], sync_to_thread=True)
 def list_cases(
-    deps: Deps,
+    deps: NamedDependency[Deps],
     search: Search = "",
     site: Site = "",
-    in_state: Annotated[CaseState | None, Parameter(query="state", description="Only in this state.")] = None,
+    in_state: Annotated[CaseState | None, QueryParameter(name="state", description="Only in this state.")] = None,
     device: DeviceUid = "",
     cursor: Cursor = "",
     limit: Limit = 100,
@@ -63,20 +66,24 @@ def list_cases(
 
 
 @get("/cases/{uid:str}", operation_id="getCase", access="cases:read", tags=["cases"], sync_to_thread=True)
-def get_case(deps: Deps, uid: str) -> Case:
+def get_case(deps: NamedDependency[Deps], uid: FromPath[str]) -> Case:
     """Give one case with its timeline."""
     return deps.get(Case, uid)
 
 
 @post("/cases/{uid:str}/notes", operation_id="addCaseNote", access=UpdateCase, tags=["cases"], status_code=200)
-async def add_note(deps: Deps, ask: Ask, uid: str, data: Note) -> Result:
+async def add_note(
+    deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str], data: JSONBody[Note]
+) -> Result:
     """Add a line to a case's timeline."""
     deps.get(Case, uid)
     return await result_of(ask, UpdateCase(case=uid, note=data.note))
 
 
 @patch("/cases/{uid:str}", operation_id="updateCase", access=UpdateCase, tags=["cases"])
-async def update_case(deps: Deps, ask: Ask, uid: str, data: CaseChange) -> Result:
+async def update_case(
+    deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str], data: JSONBody[CaseChange]
+) -> Result:
     """Close, reopen or assign a case."""
     deps.get(Case, uid)
     return await result_of(

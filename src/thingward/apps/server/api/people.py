@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, post, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from thingward.apps.server.api.devices import Cursor, Limit, Search
 from thingward.apps.server.api.results import result_of
@@ -43,7 +44,7 @@ from thingward.model.principal import AuditEntry, Principal, Role, Token
 
 
 @get("/me", operation_id="getMe", access="status:read", tags=["people"], sync_to_thread=True)
-def get_me(deps: Deps, caller: Caller) -> Me:
+def get_me(deps: NamedDependency[Deps], caller: NamedDependency[Caller]) -> Me:
     """Tell who is asking, with which role and scopes."""
     if caller.principal is None:
         raise Unauthenticated("sign in, or send a token.")
@@ -57,13 +58,15 @@ def get_me(deps: Deps, caller: Caller) -> Me:
 
 
 @put("/me/password", operation_id="setOwnPassword", access=SetPassword, tags=["people"])
-async def set_password(ask: Ask, data: PasswordBody) -> Result:
+async def set_password(ask: NamedDependency[Ask], data: JSONBody[PasswordBody]) -> Result:
     """Set one's own password, 12 characters at least."""
     return await result_of(ask, SetPassword(password=data.password, current=data.current))
 
 
 @post("/sessions", operation_id="signIn", access=PUBLIC, tags=["people"], status_code=201)
-async def create_session(deps: Deps, caller: Caller, data: SignIn) -> Response[SessionMade]:
+async def create_session(
+    deps: NamedDependency[Deps], caller: NamedDependency[Caller], data: JSONBody[SignIn]
+) -> Response[SessionMade]:
     """Sign in by name and password or by a one-time link; sets the session cookie."""
     session, secret = await sign_in(deps, caller, user=data.user, password=data.password, link=data.link)
     return Response(
@@ -74,7 +77,9 @@ async def create_session(deps: Deps, caller: Caller, data: SignIn) -> Response[S
 
 
 @delete("/sessions/current", operation_id="signOut", access=EndSession, tags=["people"], status_code=200)
-async def delete_session(deps: Deps, caller: Caller, ask: Ask) -> Result:
+async def delete_session(
+    deps: NamedDependency[Deps], caller: NamedDependency[Caller], ask: NamedDependency[Ask]
+) -> Result:
     """Sign out: the session ends at once."""
     if caller.session is None:
         raise InvalidInput("this request has no session.", hint="Tokens end by revoking them.")
@@ -82,14 +87,14 @@ async def delete_session(deps: Deps, caller: Caller, ask: Ask) -> Result:
 
 
 @get("/users", operation_id="listUsers", access="users:read", tags=["people"], sync_to_thread=True)
-def list_users(deps: Deps, cursor: Cursor = "", limit: Limit = 100) -> PageOf[UserView]:
+def list_users(deps: NamedDependency[Deps], cursor: Cursor = "", limit: Limit = 100) -> PageOf[UserView]:
     """List users."""
     page = deps.backend.control.page(deps.tenant, Principal, cursor=cursor, limit=limit)
     return PageOf(items=tuple(user_view(row) for row in page.items), cursor=page.cursor)
 
 
 @put("/users/{name:str}", operation_id="putUser", access=PutUser, tags=["people"])
-async def put_user(ask: Ask, name: str, data: UserBody) -> Result:
+async def put_user(ask: NamedDependency[Ask], name: FromPath[str], data: JSONBody[UserBody]) -> Result:
     """Create or change a user. The last admin can be neither disabled nor demoted."""
     return await result_of(
         ask, PutUser(name=name, role=data.role, password=data.password, email=data.email, disabled=data.disabled)
@@ -103,7 +108,7 @@ async def put_user(ask: Ask, name: str, data: UserBody) -> Result:
     tags=["people"],
     status_code=201,
 )
-async def create_link(deps: Deps, ask: Ask, name: str) -> LinkMade:
+async def create_link(deps: NamedDependency[Deps], ask: NamedDependency[Ask], name: FromPath[str]) -> LinkMade:
     """Make a one-time login link for a user: it works once, for 15 minutes."""
     if not deps.newest(Principal, 1, name=name):
         raise NotFound(f"there is no user {name!r}.", hint="Create the user first.")
@@ -112,7 +117,9 @@ async def create_link(deps: Deps, ask: Ask, name: str) -> LinkMade:
 
 
 @get("/tokens", operation_id="listTokens", access="tokens:read", tags=["people"], sync_to_thread=True)
-def list_tokens(deps: Deps, caller: Caller, cursor: Cursor = "", limit: Limit = 100) -> PageOf[TokenView]:
+def list_tokens(
+    deps: NamedDependency[Deps], caller: NamedDependency[Caller], cursor: Cursor = "", limit: Limit = 100
+) -> PageOf[TokenView]:
     """List one's own tokens; an admin sees all."""
     where = {} if caller.role is Role.ADMIN else {"principal": caller.uid}
     page = deps.backend.control.page(deps.tenant, Token, where=where, cursor=cursor, limit=limit)
@@ -120,7 +127,9 @@ def list_tokens(deps: Deps, caller: Caller, cursor: Cursor = "", limit: Limit = 
 
 
 @post("/tokens", operation_id="createToken", access=CreateToken, tags=["people"], status_code=201)
-async def create_token(ask: Ask, caller: Caller, data: TokenBody) -> TokenMade:
+async def create_token(
+    ask: NamedDependency[Ask], caller: NamedDependency[Caller], data: JSONBody[TokenBody]
+) -> TokenMade:
     """Make a token. Its secret is in this answer and nowhere else."""
     done = await ask(
         CreateToken(principal=data.principal or caller.uid, name=data.name, scopes=data.scopes, ttl_s=data.ttl_s)
@@ -130,7 +139,7 @@ async def create_token(ask: Ask, caller: Caller, data: TokenBody) -> TokenMade:
 
 
 @delete("/tokens/{uid:str}", operation_id="revokeToken", access=RevokeToken, tags=["people"], status_code=200)
-async def revoke_token(deps: Deps, ask: Ask, uid: str) -> Result:
+async def revoke_token(deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str]) -> Result:
     """Revoke a token at once."""
     deps.get(Token, uid)
     return await result_of(ask, RevokeToken(token=uid))
@@ -139,10 +148,12 @@ async def revoke_token(deps: Deps, ask: Ask, uid: str) -> Result:
 @get("/audit", operation_id="listAudit", access="audit:read", tags=["people"], sync_to_thread=True)
 def list_audit(
     request: Request[Any, Any, Any],
-    deps: Deps,
+    deps: NamedDependency[Deps],
     search: Search = "",
-    principal: Annotated[str, Parameter(description="Only of this principal (uid).", max_length=120)] = "",
-    action: Annotated[str, Parameter(description="Only this action, e.g. `quarantine_device`.", max_length=60)] = "",
+    principal: Annotated[str, QueryParameter(description="Only of this principal (uid).", max_length=120)] = "",
+    action: Annotated[
+        str, QueryParameter(description="Only this action, e.g. `quarantine_device`.", max_length=60)
+    ] = "",
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[AuditEntry]:

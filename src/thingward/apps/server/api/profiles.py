@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.exports import Form, render_profile
@@ -30,7 +32,7 @@ def _profile(deps: Deps, uid: str) -> MudProfile:
     tags=["profiles"],
     sync_to_thread=True,
 )
-def get_profile(deps: Deps, uid: str) -> MudProfile:
+def get_profile(deps: NamedDependency[Deps], uid: FromPath[str]) -> MudProfile:
     """Give the newest profile: what the device needs, and how settled that is."""
     return _profile(deps, uid)
 
@@ -42,7 +44,7 @@ def get_profile(deps: Deps, uid: str) -> MudProfile:
     tags=["profiles"],
     sync_to_thread=True,
 )
-def get_diff(deps: Deps, uid: str) -> ProfileDiff:
+def get_diff(deps: NamedDependency[Deps], uid: FromPath[str]) -> ProfileDiff:
     """Tell what approving the newest profile would change against what is in force."""
     return compare(_profile(deps, uid), approval_in_force(deps, uid))
 
@@ -54,7 +56,7 @@ def get_diff(deps: Deps, uid: str) -> ProfileDiff:
     tags=["profiles"],
     sync_to_thread=True,
 )
-def get_preview(deps: Deps, uid: str) -> Preview:
+def get_preview(deps: NamedDependency[Deps], uid: FromPath[str]) -> Preview:
     """Give the newest preview: recorded traffic, replayed against a profile that did not learn from it."""
     deps.get(Device, uid)
     found = newest_preview(deps, uid)
@@ -64,7 +66,9 @@ def get_preview(deps: Deps, uid: str) -> Preview:
 
 
 @get("/devices/{uid:str}/profile/export", operation_id="exportProfile", access=NoteExport, tags=["profiles"])
-async def export_profile(deps: Deps, ask: Ask, uid: str, form: Form = "mud") -> Response[Any]:
+async def export_profile(
+    deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str], form: NamedDependency[Form] = "mud"
+) -> Response[Any]:
     """Export the newest profile as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited."""
     device, profile = deps.get(Device, uid), _profile(deps, uid)
     text, media_type, suffix = render_profile(deps, device, profile, form)

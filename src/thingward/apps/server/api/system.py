@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 
 from thingward.apps.server.api.schemas import StatusView
 from thingward.apps.server.backend import Health
@@ -40,7 +41,7 @@ async def status_of(deps: Deps) -> StatusView:
 
 
 @get("/status", operation_id="getStatus", access="status:read", tags=["system"])
-async def get_status(deps: Deps) -> StatusView:
+async def get_status(deps: NamedDependency[Deps]) -> StatusView:
     """Tell how processes, sources, store and enforcer are, and for how long nothing was seen."""
     return await status_of(deps)
 
@@ -52,7 +53,7 @@ async def healthz() -> str:
 
 
 @get("/readyz", operation_id="getReadiness", access=PUBLIC, tags=["system"], media_type="text/plain")
-async def readyz(deps: Deps) -> Response[str]:
+async def readyz(deps: NamedDependency[Deps]) -> Response[str]:
     """Answer 200 if core and store answer, else 503 with what is missing."""
     health = await deps.backend.health()
     return Response(readiness(health), status_code=200 if health.core and health.store else 503)
@@ -65,12 +66,18 @@ def readiness(health: Health) -> str:
 
 
 @get("/metrics", operation_id="getMetrics", access=PUBLIC, tags=["system"], media_type="text/plain")
-async def metrics(request: Request[Any, Any, Any], deps: Deps) -> Response[str]:
+async def metrics(request: Request[Any, Any, Any], deps: NamedDependency[Deps]) -> Response[str]:
     """Give metrics as Prometheus text. On loopback anybody may read them, else a token with status:read."""
-    if not deps.options.metrics_open:
+    if not deps.options.metrics_open or not is_local_name(request.headers.get("host", "")):
         verify(caller_of(request), "status:read")
     text = deps.metrics.render(await deps.backend.health())
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def is_local_name(host: str) -> bool:
+    """Tell whether a Host header names this machine by loopback: a page elsewhere may have pointed its name here."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    return name in ("localhost", "[::1]") or name.startswith("127.")
 
 
 HANDLERS = (get_status,)

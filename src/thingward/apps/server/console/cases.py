@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from thingward.apps.server.console.screen import Form, Screen
 from thingward.apps.server.deps import Ask, Deps
@@ -48,13 +49,13 @@ def group_findings(findings: tuple[Finding, ...]) -> list[FindingGroup]:
 @get("/findings", access="findings:read", sync_to_thread=True, include_in_schema=False)
 def finding_list(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    q: str = "",
-    severity: str = "",
-    rule: str = "",
-    device: str = "",
-    show: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    q: FromQuery[str] = "",
+    severity: FromQuery[str] = "",
+    rule: FromQuery[str] = "",
+    device: FromQuery[str] = "",
+    show: FromQuery[str] = "",
 ) -> Response[str]:
     """Show findings in groups, each with why."""
     where = {"device": device, "rule": rule, "is_alert": "" if show == "all" else "true"}
@@ -84,7 +85,9 @@ def _contains(row: Finding, words: list[str]) -> bool:
 
 
 @get("/findings/{uid:str}", access="findings:read", sync_to_thread=True, include_in_schema=False)
-def finding_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str) -> Response[str]:
+def finding_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
+) -> Response[str]:
     """Show one finding with everything behind it."""
     finding = deps.get(Finding, uid)
     device = deps.backend.control.get(deps.tenant, Device, finding.device) if finding.device else None
@@ -102,10 +105,10 @@ def finding_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, ui
 @get("/cases", access="cases:read", sync_to_thread=True, include_in_schema=False)
 def case_list(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    in_state: Annotated[str, Parameter(query="state")] = "",
-    q: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    in_state: Annotated[str, QueryParameter(name="state")] = "",
+    q: FromQuery[str] = "",
 ) -> Response[str]:
     """List cases; those that are not closed unless asked otherwise."""
     rows = deps.newest(Case, 1000)
@@ -125,7 +128,9 @@ def case_list(
 
 
 @get("/cases/{uid:str}", access="cases:read", sync_to_thread=True, include_in_schema=False)
-def case_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str) -> Response[str]:
+def case_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
+) -> Response[str]:
     """Show one case with its timeline."""
     case = deps.get(Case, uid)
     device = deps.backend.control.get(deps.tenant, Device, case.device) if case.device else None
@@ -148,14 +153,18 @@ def case_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: 
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def add_note(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def add_note(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Add a line to the timeline."""
     body = UpdateCase(case=uid, note=form.text("note"))
     return await screen.perform(ask, body, to=f"/cases/{uid}#timeline", said="Noted.")
 
 
 @post("/cases/{uid:str}/close", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def close_case(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def close_case(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Close a case with a resolution."""
     body = UpdateCase(case=uid, state="closed", resolution=form.text("resolution"))
     said = "Closed. What is in force stays in force."
@@ -165,14 +174,18 @@ async def close_case(screen: Screen, ask: Ask, form: Form, uid: str) -> Response
 
 
 @post("/cases/{uid:str}/reopen", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def reopen_case(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def reopen_case(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Open a case again."""
     body = UpdateCase(case=uid, state="open", note=form.text("note"))
     return await screen.perform(ask, body, to=f"/cases/{uid}", said="Open again.")
 
 
 @post("/cases/{uid:str}/assign", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def assign_case(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def assign_case(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Say who works on a case."""
     body = UpdateCase(case=uid, assignee=form.text("assignee", 100))
     return await screen.perform(ask, body, to=f"/cases/{uid}", said="Assigned." if body.assignee else "Unassigned.")

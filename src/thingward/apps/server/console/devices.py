@@ -6,6 +6,8 @@ import ipaddress
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 
 from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.graph import draw_curve, draw_graph
@@ -35,16 +37,16 @@ PEERS_S = 7 * DAY_S
 @get("/devices", access="devices:read", sync_to_thread=True, include_in_schema=False)
 def device_list(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    q: str = "",
-    kind: str = "",
-    maker: str = "",
-    mode: str = "",
-    device_class: str = "",
-    known: str = "",
-    site: str = "",
-    sort: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    q: FromQuery[str] = "",
+    kind: FromQuery[str] = "",
+    maker: FromQuery[str] = "",
+    mode: FromQuery[str] = "",
+    device_class: FromQuery[str] = "",
+    known: FromQuery[str] = "",
+    site: FromQuery[str] = "",
+    sort: FromQuery[str] = "",
 ) -> Response[str]:
     """List devices with search and filters."""
     everything = [row for row in all_devices(deps) if not row.group]
@@ -105,7 +107,13 @@ def _contains(row: Device, q: str) -> bool:
 
 
 @get("/devices/{uid:str}", access="devices:read", sync_to_thread=True, include_in_schema=False)
-def device_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller, uid: str) -> Response[str]:
+def device_page(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+    uid: FromPath[str],
+) -> Response[str]:
     """Show one device."""
     device = deps.get(Device, uid)
     profile, approval = newest_profile(deps, uid), approval_in_force(deps, uid)
@@ -169,7 +177,9 @@ def history(deps: Deps, uid: str) -> list[tuple[float, str, Any]]:
 
 
 @get("/devices/{uid:str}/edit", access=EditDevice, sync_to_thread=True, include_in_schema=False)
-def edit_form(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str) -> Response[str]:
+def edit_form(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
+) -> Response[str]:
     """Show the form for a correction."""
     kinds = sorted({row.kind for row in all_devices(deps) if row.kind} | set(KINDS))
     return screen.page(request, "dialog_edit.html", device=deps.get(Device, uid), kinds=kinds)
@@ -188,7 +198,13 @@ KINDS = (
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def edit(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def edit(
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
+) -> Response[Any]:
     """Correct what is said of a device."""
     device = deps.get(Device, uid)
     given = {name: form.text(name, 100) for name in ("label", "kind", "maker", "model")}

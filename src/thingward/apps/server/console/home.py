@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from thingward.apps.server.api.system import status_of
@@ -44,7 +46,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 @get("/", access="devices:read", sync_to_thread=True, include_in_schema=False)
-def home(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller) -> Response[Any]:
+def home(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+) -> Response[Any]:
     """Show the doors, or how the site is."""
     devices = [row for row in all_devices(deps) if not row.group]
     if not devices:
@@ -72,7 +79,7 @@ def home(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Ca
 
 
 @get("/doors", access="devices:read", sync_to_thread=True, include_in_schema=False)
-def show_doors(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
+def show_doors(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """Show the three doors: drop a capture, watch an interface, enrol a device."""
     return doors(request, screen, is_first=False)
 
@@ -145,25 +152,27 @@ def next_steps(
 
 
 @get("/status", access="status:read", include_in_schema=False)
-async def status(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+async def status(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
+) -> Response[str]:
     """Show processes, sources with their blind time, store, enforcer."""
     return screen.page(request, "status.html", status=await status_of(deps), connected=deps.broadcaster.connected)
 
 
 @get("/docs", access="status:read", sync_to_thread=True, include_in_schema=False)
-def docs_index(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
+def docs_index(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """List the documentation."""
     return screen.page(request, "docs.html", pages=list_pages(), title="Documentation", body="", name="")
 
 
 @get("/docs/api", access="status:read", sync_to_thread=True, include_in_schema=False)
-def docs_api(request: Request[Any, Any, Any], screen: Screen) -> Response[str]:
+def docs_api(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """Show the API's reference, made from its OpenAPI document."""
     return screen.page(request, "api_reference.html", groups=describe_api(request.app), pages=list_pages())
 
 
 @get("/docs/{name:path}", access="status:read", sync_to_thread=True, include_in_schema=False)
-def docs_page(request: Request[Any, Any, Any], screen: Screen, name: str) -> Response[Any]:
+def docs_page(request: Request[Any, Any, Any], screen: NamedDependency[Screen], name: FromPath[str]) -> Response[Any]:
     """Show one page of the documentation."""
     wanted = name.strip("/")
     if wanted.endswith(".md"):

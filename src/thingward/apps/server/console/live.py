@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from thingward.apps.server.callers import Caller
@@ -25,12 +27,12 @@ FIRST = 60
 @get("/live", access="events:read", sync_to_thread=True, include_in_schema=False)
 def live_page(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    kind: str = "",
-    device: str = "",
-    severity: int = 0,
-    q: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    kind: FromQuery[str] = "",
+    device: FromQuery[str] = "",
+    severity: FromQuery[int] = 0,
+    q: FromQuery[str] = "",
 ) -> Response[str]:
     """Show the newest events and go on with those that pass."""
     fault = ""
@@ -72,7 +74,12 @@ def lines_of(screen: Screen, records: tuple[Record, ...]) -> list[Line]:
 
 @get("/live/stream", access="events:read", include_in_schema=False)
 async def live_stream(
-    screen: Screen, deps: Deps, caller: Caller, kind: str = "", device: str = "", severity: int = 0
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+    kind: FromQuery[str] = "",
+    device: FromQuery[str] = "",
+    severity: FromQuery[int] = 0,
 ) -> Stream:
     """Send each record that passes as a row of the table."""
     listener = deps.broadcaster.listen()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
 from thingward.apps.server.bundles import list_bundles
@@ -22,7 +23,9 @@ AUDIT_PAGE = 60
 
 
 @get("/captures", access="captures:read", include_in_schema=False)
-async def captures_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+async def captures_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
+) -> Response[str]:
     """Show dropped captures, and take another."""
     return screen.page(
         request,
@@ -35,7 +38,9 @@ async def captures_page(request: Request[Any, Any, Any], screen: Screen, deps: D
 
 
 @get("/captures/{uid:str}", access="captures:read", sync_to_thread=True, include_in_schema=False)
-def capture_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str) -> Response[str]:
+def capture_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
+) -> Response[str]:
     """Show how far a capture is, then what it showed."""
     capture = deps.captures.get(uid)
     result, fault = None, ""
@@ -55,7 +60,13 @@ def capture_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, ui
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def import_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def import_capture(
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
+) -> Response[Any]:
     """Hand what a capture taught to the platform."""
     capture = deps.captures.get(uid)
     body = ImportRecords(source=f"capture:{capture.name}", batch=result_batch(deps.captures.result(uid)))
@@ -76,7 +87,13 @@ async def import_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: 
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def delete_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def delete_capture(
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
+) -> Response[Any]:
     """Forget a capture."""
     deps.captures.delete(uid)
     screen.put_flash(ask.caller, Flash("Forgotten. What was imported stays."))
@@ -86,10 +103,10 @@ async def delete_capture(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: 
 @get("/evidence", access="evidence:read", sync_to_thread=True, include_in_schema=False)
 def evidence_page(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    of: Annotated[str, Parameter(query="scope")] = "tenant",
-    target: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    of: Annotated[str, QueryParameter(name="scope")] = "tenant",
+    target: FromQuery[str] = "",
 ) -> Response[str]:
     """Show signed bundles, and make another."""
     devices = [row for row in deps.newest(Device, 1000) if not row.group and not row.merged_into]
@@ -105,7 +122,9 @@ def evidence_page(
 
 
 @post("/evidence", access=ExportEvidence, operation="createBundle", csrf_in_form=True, include_in_schema=False)
-async def create_bundle(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def create_bundle(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Make a signed bundle."""
     scope, _, target = form.text("what", 200).partition(":")
     if scope not in ("case", "device", "tenant"):
@@ -116,7 +135,12 @@ async def create_bundle(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
 
 @get("/audit", access="audit:read", sync_to_thread=True, include_in_schema=False)
 def audit_page(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, q: str = "", action: str = "", cursor: str = ""
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    q: FromQuery[str] = "",
+    action: FromQuery[str] = "",
+    cursor: FromQuery[str] = "",
 ) -> Response[str]:
     """Show what people did, page by page."""
     where = {"action": action} if action else {}
@@ -136,7 +160,9 @@ def audit_page(
 
 
 @post("/demo/attack", access=StartAttack, operation="startAttack", csrf_in_form=True, include_in_schema=False)
-async def start_attack(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Response[Any]:
+async def start_attack(
+    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Demo only: turn one simulated device Mirai-like."""
     if not deps.options.demo:
         raise Forbidden("this is no demo.")

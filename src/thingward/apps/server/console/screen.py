@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import jinja2
 import msgspec
 from litestar import Request, Response
+from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from thingward.apps.server.callers import Caller, caller_of, verify_csrf
@@ -201,7 +202,7 @@ def make_environment() -> jinja2.Environment:
     return env
 
 
-async def provide_form(request: Request[Any, Any, Any], caller: Caller) -> Form:
+async def provide_form(request: Request[Any, Any, Any], caller: NamedDependency[Caller]) -> Form:
     """Read a form of ours; raises Forbidden if its token is not the session's."""
     data = await request.form()
     fields = {str(key): str(value) for key, value in data.items() if isinstance(value, str)}
@@ -222,15 +223,16 @@ def local_path(path: str, default: str = "/") -> str:
 def console_error(screen: Screen, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Show an error as a page; who is not signed in goes to the sign-in page first."""
     log_unexpected(request, error)
+    problem = problem_of(error, request.url.path)
+    if request.url.path in ("/metrics", "/healthz", "/readyz"):
+        text = f"{problem.detail}\n"
+        return Response(text, media_type="text/plain", status_code=problem.status, headers=headers_of(error))
     if isinstance(error, Unauthenticated) and request.method == "GET":
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         target = "/login" if here == "/" else f"/login?next={quote(here)}"
         if request.headers.get("hx-request") == "true":
             return Response("", status_code=204, headers={"HX-Redirect": target})
         return Redirect(target, status_code=303)
-    problem = problem_of(error, request.url.path)
-    if request.url.path in ("/metrics", "/healthz", "/readyz"):
-        return Response(f"{problem.detail}\n", media_type="text/plain", status_code=problem.status)
     try:
         words_of_status = HTTPStatus(problem.status).phrase
     except ValueError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from thingward.apps.server.api.rules import rule_of
@@ -35,7 +37,9 @@ CHANNELS = ("webhook", "email", "syslog")
 
 
 @get("/settings", access="settings:read", sync_to_thread=True, include_in_schema=False)
-def settings_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+def settings_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
+) -> Response[str]:
     """Show limits, rules, notifications and all settings."""
     rows = settings_now(deps)
     return screen.page(
@@ -51,7 +55,9 @@ def settings_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -
 
 
 @post("/settings/limits", access=PutLimits, operation="replaceLimits", csrf_in_form=True, include_in_schema=False)
-async def put_limits(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Response[Any]:
+async def put_limits(
+    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Replace limits and never-block list."""
     old = limits_now(deps)
     limits = Limits(
@@ -65,7 +71,9 @@ async def put_limits(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Respon
 
 
 @post("/settings/rules", access=PutRule, operation="createRule", csrf_in_form=True, include_in_schema=False)
-async def put_rule(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Response[Any]:
+async def put_rule(
+    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Create a response rule, or replace the one named."""
     body = RuleBody(
         name=form.text("name", 100) or "rule",
@@ -90,14 +98,18 @@ async def put_rule(screen: Screen, deps: Deps, ask: Ask, form: Form) -> Response
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def delete_rule(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def delete_rule(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Delete a response rule."""
     said = "Deleted. What it did stays in force until its end."
     return await screen.perform(ask, DeleteRule(rule=uid), to="/settings#rules", said=said)
 
 
 @post("/settings/value", access=PutSetting, operation="putSetting", csrf_in_form=True, include_in_schema=False)
-async def put_setting(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def put_setting(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Change one setting."""
     body = PutSetting(name=form.text("name", 100), value=form.text("value", 1000))
     return await screen.perform(ask, body, to="/settings#values", said=f"{body.name} is {body.value} now.")
@@ -106,7 +118,9 @@ async def put_setting(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
 @post(
     "/settings/test", access=TestNotification, operation="testNotification", csrf_in_form=True, include_in_schema=False
 )
-async def test_channel(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def test_channel(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Send a test message."""
     channel = form.text("channel", 20)
     said = f"A test message went out by {channel}."
@@ -114,14 +128,18 @@ async def test_channel(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
 
 
 @get("/users", access="users:read", sync_to_thread=True, include_in_schema=False)
-def users_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+def users_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
+) -> Response[str]:
     """Show users and what each role may do."""
     users = sorted((user_view(row) for row in deps.newest(Principal, 1000)), key=lambda row: row.name)
     return screen.page(request, "users.html", users=users, roles=tuple(Role), link="")
 
 
 @post("/users", access=PutUser, operation="putUser", csrf_in_form=True, include_in_schema=False)
-async def put_user(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def put_user(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Create or change a user."""
     body = PutUser(
         name=form.text("name", 64),
@@ -142,7 +160,11 @@ async def put_user(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
     status_code=200,
 )
 async def login_link(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, ask: Ask, form: Form
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
 ) -> Response[str]:
     """Make a one-time login link and show it once."""
     done = await ask(CreateLoginLink(user=form.text("name", 64)))
@@ -152,7 +174,12 @@ async def login_link(
 
 
 @get("/account", access="status:read", sync_to_thread=True, include_in_schema=False)
-def account_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller) -> Response[str]:
+def account_page(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+) -> Response[str]:
     """Show one's own account and tokens."""
     return _account(request, screen, deps, caller, "")
 
@@ -172,7 +199,9 @@ def _account(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller
 
 
 @post("/account/password", access=SetPassword, operation="setOwnPassword", csrf_in_form=True, include_in_schema=False)
-async def set_password(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def set_password(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Set one's own password."""
     fields = form.fields
     if fields.get("password") != fields.get("again"):
@@ -191,7 +220,12 @@ async def set_password(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
     status_code=200,
 )
 async def create_token(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller, ask: Ask, form: Form
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
 ) -> Response[Any]:
     """Make a token and show its secret once."""
     scopes = tuple(scope for scope in (*ALL_SCOPES, "*") if form.flag(f"scope {scope}"))
@@ -213,7 +247,9 @@ async def create_token(
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def revoke_token(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def revoke_token(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Revoke a token."""
     return await screen.perform(ask, RevokeToken(token=uid), to="/account#tokens", said="Revoked at once.")
 

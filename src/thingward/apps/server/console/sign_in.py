@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from thingward.apps.server.callers import PUBLIC, Caller
@@ -17,7 +19,12 @@ from thingward.model.intent import EndSession
 
 
 @get("/login", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
-def login_page(request: Request[Any, Any, Any], screen: Screen, caller: Caller, next: str = "/") -> Response[Any]:
+def login_page(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    caller: NamedDependency[Caller],
+    next: FromQuery[str] = "/",
+) -> Response[Any]:
     """Show the sign-in form; who is signed in already goes on."""
     if caller.principal is not None:
         return Redirect(local_path(next), status_code=303)
@@ -25,14 +32,18 @@ def login_page(request: Request[Any, Any, Any], screen: Screen, caller: Caller, 
 
 
 @get("/login/{link:str}", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
-def link_page(request: Request[Any, Any, Any], screen: Screen, link: str) -> Response[str]:
+def link_page(request: Request[Any, Any, Any], screen: NamedDependency[Screen], link: FromPath[str]) -> Response[str]:
     """Show the button that uses a one-time link: opening the address alone does not use it up."""
     return screen.page(request, "login.html", next="/", fault="", name="", link=link)
 
 
 @post("/login", access=PUBLIC, operation="signIn", csrf_in_form=True, include_in_schema=False)
 async def login(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller, form: Form
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+    form: NamedDependency[Form],
 ) -> Response[Any]:
     """Sign in by name and password, or by a one-time link."""
     link, name = form.text("link", 200), form.text("user", 64)
@@ -59,7 +70,9 @@ async def login(
 
 
 @post("/logout", access=EndSession, operation="signOut", csrf_in_form=True, include_in_schema=False)
-async def logout(ask: Ask, form: Form, caller: Caller) -> Response[Any]:
+async def logout(
+    ask: NamedDependency[Ask], form: NamedDependency[Form], caller: NamedDependency[Caller]
+) -> Response[Any]:
     """Sign out."""
     if caller.session is not None:
         await end_session(ask, caller.session)

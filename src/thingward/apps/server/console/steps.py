@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.screen import Form, Screen, local_path
@@ -25,7 +26,11 @@ TTLS = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0, 7 * 86400.0)
 
 @get("/devices/{uid:str}/quarantine", access=QuarantineDevice, sync_to_thread=True, include_in_schema=False)
 def quarantine_form(
-    request: Request[Any, Any, Any], screen: Screen, deps: Deps, uid: str, back: str = ""
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    uid: FromPath[str],
+    back: FromQuery[str] = "",
 ) -> Response[str]:
     """Show the form for a quarantine."""
     limits = limits_now(deps)
@@ -60,7 +65,11 @@ def _quarantine(uid: str, form: Form) -> QuarantineDevice:
     status_code=200,
 )
 async def quarantine_plan(
-    request: Request[Any, Any, Any], screen: Screen, ask: Ask, form: Form, uid: str
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
 ) -> Response[str]:
     """Tell what a quarantine would do."""
     return await screen.plan(request, ask, _quarantine(uid, form))
@@ -73,7 +82,13 @@ async def quarantine_plan(
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def quarantine(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def quarantine(
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
+) -> Response[Any]:
     """Shut a device out."""
     body = _quarantine(uid, form)
     said = f"{device_name(deps.get(Device, uid))} is shut out for {duration(body.ttl_s)}."
@@ -88,7 +103,13 @@ async def quarantine(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str)
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def release(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def release(
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+    uid: FromPath[str],
+) -> Response[Any]:
     """Undo a quarantine."""
     name = device_name(deps.get(Device, uid))
     to = local_path(form.text("back"), f"/devices/{uid}")
@@ -97,7 +118,9 @@ async def release(screen: Screen, deps: Deps, ask: Ask, form: Form, uid: str) ->
 
 
 @get("/approvals", access="approvals:read", sync_to_thread=True, include_in_schema=False)
-def queue_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> Response[str]:
+def queue_page(
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
+) -> Response[str]:
     """Show which profiles wait for a decision, by kind."""
     items = approval_queue(deps)
     past = deps.newest(Approval, 20)
@@ -111,11 +134,11 @@ def queue_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps) -> R
 @get("/approve", access=ApproveProfiles, sync_to_thread=True, include_in_schema=False)
 def approve_form(
     request: Request[Any, Any, Any],
-    screen: Screen,
-    deps: Deps,
-    of: Annotated[str, Parameter(query="scope")] = "device",
-    target: str = "",
-    back: str = "",
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    of: Annotated[str, QueryParameter(name="scope")] = "device",
+    target: FromQuery[str] = "",
+    back: FromQuery[str] = "",
 ) -> Response[str]:
     """Show the form for an approval."""
     scope = verify_scope(of)
@@ -161,13 +184,20 @@ def _approval(form: Form) -> ApproveProfiles:
     include_in_schema=False,
     status_code=200,
 )
-async def approve_plan(request: Request[Any, Any, Any], screen: Screen, ask: Ask, form: Form) -> Response[str]:
+async def approve_plan(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    ask: NamedDependency[Ask],
+    form: NamedDependency[Form],
+) -> Response[str]:
     """Tell what an approval would do."""
     return await screen.plan(request, ask, _approval(form))
 
 
 @post("/approve", access=ApproveProfiles, operation="approveProfiles", csrf_in_form=True, include_in_schema=False)
-async def approve(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
+async def approve(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
+) -> Response[Any]:
     """Put profiles in force."""
     to = local_path(form.text("back"), "/approvals")
     return await screen.perform(
@@ -182,7 +212,9 @@ async def approve(screen: Screen, ask: Ask, form: Form) -> Response[Any]:
     csrf_in_form=True,
     include_in_schema=False,
 )
-async def withdraw(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[Any]:
+async def withdraw(
+    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
+) -> Response[Any]:
     """Take an approval back."""
     body = WithdrawApproval(approval=uid, comment=form.text("comment") or "withdrawn in the console")
     to = local_path(form.text("back"), "/in-force")
@@ -190,7 +222,12 @@ async def withdraw(screen: Screen, ask: Ask, form: Form, uid: str) -> Response[A
 
 
 @get("/in-force", access="actions:read", include_in_schema=False)
-async def in_force_page(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller: Caller) -> Response[str]:
+async def in_force_page(
+    request: Request[Any, Any, Any],
+    screen: NamedDependency[Screen],
+    deps: NamedDependency[Deps],
+    caller: NamedDependency[Caller],
+) -> Response[str]:
     """Show what holds now, and until when."""
     rows = in_force(deps)
     health = await deps.backend.health()
