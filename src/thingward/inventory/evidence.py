@@ -194,6 +194,11 @@ class Evidence:
         self.stale.clear()
         return affected
 
+    def is_sharing(self, anchors: Iterable[str]) -> bool:
+        """Tell whether one of these members has firm evidence that another member has too."""
+        members = (self.members.get(anchor) for anchor in anchors)
+        return any(len(self.sharing.get(key, ())) > 1 for member in members if member for key in member.keys)
+
     def linked(self, anchor: str) -> list[Member]:
         """Give all members that are joined to one by firm evidence or by a person, itself included."""
         found = {anchor}

@@ -223,6 +223,19 @@ class DeviceLearner:
             self.state.version += 1
         return gone
 
+    def rename_device(self, old: str, new: str) -> bool:
+        """Follow a peer whose record was absorbed by another one."""
+        stale = [entry for entry in self.state.entries if entry.peer is PeerKind.DEVICE and entry.value == old]
+        for entry in stale:
+            self._remove(entry)
+            wanted = msgspec.structs.replace(entry, value=new)
+            known = next((item for item in self.state.entries if item.key() == wanted.key()), None)
+            if known is None:
+                self._insert(wanted)
+            else:
+                self._merge(known, entry)
+        return bool(stale)
+
     def add_defaults(self, acls: Iterable[Acl]) -> None:
         """Put in safe defaults that are not there yet."""
         known = {entry.key() for entry in self.state.entries}

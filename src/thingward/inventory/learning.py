@@ -159,7 +159,14 @@ class LearningStage:
     def traffic(self, device: str) -> tuple[FlowGroup, ...]:
         """Give a device's recorded flows in a profile's terms, by time."""
         log = self._traffic.get(self._merged.get(device, device))
-        return tuple(log.groups()) if log is not None else ()
+        return tuple(map(self._present, log.groups())) if log is not None else ()
+
+    def _present(self, group: FlowGroup) -> FlowGroup:
+        """Name the peer of recorded flows as it is known now."""
+        into = self._merged.get(group.terms.device)
+        if into is None:
+            return group
+        return msgspec.structs.replace(group, terms=msgspec.structs.replace(group.terms, device=into))
 
     def split_time(self, device: str, share: float = 0.5) -> float:
         """Give the time that splits a device's observation: `share` of it lies before; 0 if it is not known."""
@@ -176,7 +183,7 @@ class LearningStage:
         steps: list[tuple[float, int, FlowGroup | tuple[str, str]]] = [
             (time, 0, (address, name)) for time, address, name in log.bindings if time < until
         ]
-        steps += [(group.first, 1, group) for group in log.groups() if group.first < until]
+        steps += [(group.first, 1, self._present(group)) for group in log.groups() if group.first < until]
         for _, _, step in sorted(steps, key=lambda step: step[:2]):
             if isinstance(step, FlowGroup):
                 fresh.learn(
@@ -293,11 +300,14 @@ class LearningStage:
             if target == old:
                 self._merged[uid] = new
         self._merged[old] = new
+        for uid, learner in self._learners.items():
+            if learner.rename_device(old, new):
+                self._dirty.add(uid)
         gone, log = self._learners.pop(old, None), self._traffic.pop(old, None)
         self._dirty.discard(old)
-        learner = self._learner(new)
-        if gone is not None and log is not None and learner is not None:
-            learner.absorb(gone)
+        kept = self._learner(new)
+        if gone is not None and log is not None and kept is not None:
+            kept.absorb(gone)
             self._traffic[new].absorb(log)
             self._dirty.add(new)
 

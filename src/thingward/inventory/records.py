@@ -94,9 +94,9 @@ class RecordBook:
     def reconcile(self) -> list[tuple[str, str]]:
         """Join and split records as the evidence says; gives (absorbed uid, uid that absorbed it) pairs."""
         affected = self._evidence.refresh_keys()
-        for uid in self.touched:
+        for uid in self.touched | self.dirty:
             record = self.records.get(uid)
-            if record is not None and len(record.anchors) > 1:
+            if record is not None and (len(record.anchors) > 1 or self._evidence.is_sharing(record.anchors)):
                 affected.update(record.anchors)
         moves: list[tuple[str, str]] = []
         done: set[str] = set()

@@ -176,6 +176,7 @@ class InventoryStage:
         target = self._see(dst, src, sends=kind is DnsData and data.rcode >= 0, time=event.time) if dst else _NOBODY  # type: ignore[union-attr]
         if source.member is not None:
             source.member.touch(event.time, event.time)
+            self._records.touched.add(source.member.record)
             if kind is IdentityData:
                 self._identity(source.member, src, data, event.time)  # type: ignore[arg-type]
             elif kind is LeaseData:
