@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from litestar.testing import TestClient
 
@@ -51,8 +53,9 @@ def empty(switch):
 
 
 @pytest.fixture
-def http(running, deps):
+def http(running, deps, options):
     """A client that is nobody."""
+    shutil.rmtree(options.data_dir / "bundles", ignore_errors=True)
     running.cookies.clear()
     running.headers.pop("authorization", None)
     deps.throttle.__init__()

@@ -94,7 +94,7 @@ class Screen:
             "live_ok": self.deps.broadcaster.connected,
         }
         text = self._env.get_template(template).render({**known, **values})
-        return Response(text, media_type="text/html; charset=utf-8", status_code=code, headers={"Vary": "HX-Request"})
+        return Response(text, media_type="text/html", status_code=code, headers={"Vary": "HX-Request"})
 
     def part(self, template: str, **values: Any) -> str:
         """Render a piece of a page that needs nothing but its values."""

@@ -1,0 +1,101 @@
+"""The OpenAPI document is complete, and what people read of it cannot differ from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from thingward.apps.server.api.openapi import document
+from thingward.apps.server.callers import PUBLIC
+from thingward.apps.server.console.reference import describe_api
+from thingward.apps.server.metrics import HELP, PREFIX
+
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+
+
+@pytest.fixture(scope="module")
+def schema(litestar):
+    return document(litestar)
+
+
+def all_operations(schema):
+    return [(path, method, row) for path, item in schema["paths"].items() for method, row in item.items()]
+
+
+def test_version_and_title(schema):
+    assert schema["openapi"].startswith("3.1")
+    assert schema["info"]["title"] == "thingward"
+
+
+def test_every_operation_is_described(schema):
+    seen = set()
+    for path, method, row in all_operations(schema):
+        assert row["operationId"] not in seen, path
+        seen.add(row["operationId"])
+        assert row["summary"], path
+        assert len(row["tags"]) == 1, path
+        assert row["responses"]["default"] == {"$ref": "#/components/responses/Problem"}, path
+        assert "security" in row, (path, method)
+    assert len(seen) > 60
+
+
+def test_parameters_say_what_they_mean(schema):
+    for path, _, row in all_operations(schema):
+        for parameter in row.get("parameters", ()):
+            named = parameter["in"] == "path" or ("schema" in parameter and "$ref" in str(parameter["schema"]))
+            assert parameter.get("description") or named, (path, parameter["name"])
+
+
+def test_changes_offer_dry_run_and_an_idempotency_key(schema):
+    for path, method, row in all_operations(schema):
+        if method == "get" or row["operationId"] in ("signIn", "uploadCapture", "deleteCapture"):
+            continue
+        names = {parameter["name"] for parameter in row["parameters"]}
+        assert {"dry_run", "Idempotency-Key", "X-CSRF-Token"} <= names, path
+
+
+def test_references_resolve(schema):
+    text = str(schema)
+    names = set(re.findall(r"#/components/schemas/([^'\"]+)", text))
+    assert names <= set(schema["components"]["schemas"])
+
+
+def test_main_records_have_examples_that_fit(schema):
+    import jsonschema
+
+    for name in ("Device", "Finding", "Case", "Action", "Approval", "MudProfile", "Event"):
+        found = schema["components"]["schemas"][name]
+        resolved = {**found, "components": schema["components"]}
+        jsonschema.validate(found["examples"][0], resolved)
+
+
+def test_it_is_served(http, core, schema):
+    answer = http.get("/api/v1/openapi.json")
+    assert answer.status_code == 200
+    assert answer.json()["paths"].keys() == schema["paths"].keys()
+
+
+def test_reference_page_has_every_operation(litestar, browser, schema):
+    text = browser("vera").get("/docs/api").text
+    for path, _, row in all_operations(schema):
+        assert f'id="{row["operationId"]}"' in text, path
+    assert sum(len(group.operations) for group in describe_api(litestar)) == len(all_operations(schema))
+
+
+def test_docs_name_every_operation_and_metric(litestar, schema):
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    for path, method, row in all_operations(schema):
+        if path.startswith("/api/v1"):
+            line = f"| `{method.upper()} {path.removeprefix('/api/v1')}` | `{row['operationId']}` |"
+            assert line in text, f"docs/api.md lacks: {line}"
+    for name in HELP:
+        assert f"`{PREFIX}{name}`" in text, f"docs/api.md lacks the metric {PREFIX}{name}"
+
+
+def test_public_operations_are_few(litestar):
+    from thingward.apps.server.api.openapi import access_of
+
+    public = {uid for uid, access in access_of(litestar).items() if access == PUBLIC}
+    assert public == {"signIn", "getOpenapi", "getHealth", "getReadiness", "getMetrics"}
