@@ -181,7 +181,10 @@ def observations(path: Path) -> int:
 
 
 def _pair(bench: Bench, ours: Any, note: str) -> Iterator[Pair]:
+    from thingward.wire.packets.warm import warm
+
     path, packets = merged_capture(bench.data, bench.scratch)
+    warm()
     tiny = tiny_capture(bench.scratch)
     ours(tiny)
     with one_core():

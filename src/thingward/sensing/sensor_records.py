@@ -7,6 +7,8 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from thingward.model.columns import FLOW_STATES, TUNNELS, Rows, mac_text
 from thingward.model.ids import Tenant, Uid
 from thingward.model.observation import Data, Endpoint, FlowData, Observation
@@ -19,10 +21,10 @@ _NOT_DESCRIBED = ("", "")
 _BROADCAST = 0xFFFFFFFFFFFF
 EndKey = tuple[int, int, int, int, int]
 
-_FIELDS = (
-    "src_mac", "dst_mac", "src_hi", "src_lo", "dst_hi", "dst_lo", "sport", "dport", "ip_version",
-    "flow", "packet", "state", "first_ns", "last_ns", "proto", "ethertype", "packets_out", "bytes_out", "packets_in",
-    "bytes_in", "flags_out", "flags_in", "icmp_type", "mid_stream", "tunnel", "vlan",
+_ENDS = ("src_mac", "src_hi", "src_lo", "sport", "dst_mac", "dst_hi", "dst_lo", "dport", "ip_version")
+_COUNTS = (
+    "flow", "packet", "state", "ethertype", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out",
+    "flags_in", "tunnel", "vlan",
 )  # fmt: skip
 
 
@@ -107,33 +109,29 @@ class RecordMaker:
             batch_uid: names the stream of bytes in which the flows' first packets lie.
             described: application and server name of flows by their number, where known.
         """
-        endpoint = self.addresses.endpoint
         names, tenant, source, site = self.names, self.tenant, self.source, self.site
-        for values in zip(*(reports[name].tolist() for name in _FIELDS), strict=True):
+        for ends, counts, kind in zip(self._ends(reports), _lists(reports, _COUNTS), _kinds(reports), strict=True):
             (
-                src_mac, dst_mac, src_hi, src_lo, dst_hi, dst_lo, sport, dport, version,
-                flow, packet, state, first_ns, last_ns, proto, ethertype, packets_out, bytes_out, packets_in,
-                bytes_in, flags_out, flags_in, icmp_type, mid_stream, tunnel, vlan,
-            ) = values  # fmt: skip
-            is_icmp = version and proto in _ICMP
-            if is_icmp:
-                sport = dport = 0
+                flow, packet, state, ethertype, packets_out, bytes_out, packets_in, bytes_in, flags_out,
+                flags_in, tunnel, vlan,
+            ) = counts  # fmt: skip
+            first, last, proto, icmp_type, mid_stream = kind
             app, name = described.get(flow, _NOT_DESCRIBED)
             yield Observation(
                 uid=names.record(),
                 tenant=tenant,
-                time=last_ns / 1e9,
+                time=last,
                 source=source,
                 parents=(f"{batch_uid}#{packet}",),
                 site=site,
-                src=endpoint((src_mac, src_hi, src_lo, sport, version)),
-                dst=endpoint((dst_mac, dst_hi, dst_lo, dport, version)),
+                src=ends[0],
+                dst=ends[1],
                 data=FlowData(
                     flow=names.flow(flow),
                     state=FLOW_STATES[state],  # type: ignore[arg-type]
-                    first=first_ns / 1e9,
-                    last=last_ns / 1e9,
-                    proto=proto if version else -1,
+                    first=first,
+                    last=last,
+                    proto=proto,
                     ethertype=ethertype,
                     packets_out=packets_out,
                     bytes_out=bytes_out,
@@ -141,14 +139,26 @@ class RecordMaker:
                     bytes_in=bytes_in,
                     flags_out=flags_out,
                     flags_in=flags_in,
-                    icmp_type=icmp_type if is_icmp else -1,
+                    icmp_type=icmp_type,
                     app=app,
                     name=name,
-                    mid_stream=bool(mid_stream),
+                    mid_stream=mid_stream,
                     tunnel=TUNNELS[tunnel],
                     vlan=vlan,
                 ),
             )
+
+    def _ends(self, reports: Rows) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Give initiator and responder of each report; only the responder's endpoint is likely to come again."""
+        endpoint, ip, mac = self.addresses.endpoint, self.addresses.ip, self.addresses.mac
+        is_icmp = (reports["ip_version"] > 0) & np.isin(reports["proto"], _ICMP)
+        for ends, without_ports in zip(_lists(reports, _ENDS), is_icmp.tolist(), strict=True):
+            src_mac, src_hi, src_lo, sport, dst_mac, dst_hi, dst_lo, dport, version = ends
+            if without_ports:
+                sport = dport = 0
+            text = ip(src_hi, src_lo) if version and (src_hi or src_lo) else ""
+            src = Endpoint(mac=mac(src_mac), ip=text, port=sport)
+            yield src, endpoint((dst_mac, dst_hi, dst_lo, dport, version))
 
     def envelope(self, time: float, parent: str, src: Endpoint | None, dst: Endpoint | None, data: Data) -> Observation:
         """Put a body into its envelope; `parent` names the packet behind it, empty for none."""
@@ -170,6 +180,24 @@ class RecordMaker:
         src = (int(report["src_mac"]), int(report["src_hi"]), int(report["src_lo"]), int(report["sport"]), version)
         dst = (int(report["dst_mac"]), int(report["dst_hi"]), int(report["dst_lo"]), int(report["dport"]), version)
         return self.addresses.endpoint(src), self.addresses.endpoint(dst)
+
+
+def _lists(reports: Rows, names: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
+    return zip(*(reports[name].tolist() for name in names), strict=True)
+
+
+def _kinds(reports: Rows) -> Iterator[tuple[float, float, int, int, bool]]:
+    """Give first and last time in seconds, protocol (-1 without IP), ICMP type (-1 for none), mid_stream."""
+    has_ip = reports["ip_version"] > 0
+    is_icmp = has_ip & np.isin(reports["proto"], _ICMP)
+    return zip(
+        (reports["first_ns"] / 1e9).tolist(),
+        (reports["last_ns"] / 1e9).tolist(),
+        np.where(has_ip, reports["proto"].astype(np.int64), -1).tolist(),
+        np.where(is_icmp, reports["icmp_type"].astype(np.int64), -1).tolist(),
+        (reports["mid_stream"] > 0).tolist(),
+        strict=True,
+    )
 
 
 def read_arp(payload: bytes) -> tuple[int, str] | None:

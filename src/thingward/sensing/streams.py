@@ -16,7 +16,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the head reassembly.
 
     Attributes:
-        streams: connections followed at once; the one that was silent longest goes first.
+        streams: connections followed at once; the one that began first goes first.
         head_bytes: bytes of each direction that are handed to a decoder.
         window_bytes: how far ahead of the next byte a segment may lie, and how much may wait for a hole to fill.
         window_segments: how many segments may wait.
@@ -99,8 +99,14 @@ class HeadStreams:
             else:
                 stream.responder = side
         if sequence == side.next and not side.waiting:
-            side.next = (sequence + len(data)) % _WRAP
-            found, over = self._deliver(stream, side, from_initiator, data)
+            size = len(data)
+            side.next = (sequence + size) % _WRAP
+            if side.delivered + size <= self._limits.head_bytes:
+                side.delivered += size
+                step = stream.walk.feed(from_initiator, data)
+                found, over = step.found, step.over
+            else:
+                found, over = self._deliver(stream, side, from_initiator, data)
         else:
             found, over = (), False
             for piece in self._in_order(side, sequence, data):
