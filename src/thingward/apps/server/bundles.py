@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from thingward.apps.server.api.schemas import Bundle
+import msgspec
+from msgspec import Meta
+
 from thingward.apps.server.deps import Deps
 from thingward.model.errors import NotFound
 
 FOLDER: Final = "bundles"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _SHOWN: Final = 200
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed evidence bundle that can be downloaded."""
+
+    name: Annotated[str, Meta(examples=["evidence-case-2026-11-22.zip"])]
+    size_bytes: int
+    time: float
 
 
 def list_bundles(deps: Deps) -> tuple[Bundle, ...]:

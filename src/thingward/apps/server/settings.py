@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 
-from thingward.apps.server.api.schemas import SettingView
+import msgspec
+
 from thingward.apps.server.deps import Deps
 from thingward.model.action import Limits
 from thingward.model.principal import SettingValue
 from thingward.runtime.desk_identity import CHANGEABLE, current_limits
+
+
+class SettingView(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting: its value, and whether it may change while the platform runs."""
+
+    name: str
+    value: str
+    description: str = ""
+    changeable: bool = False
+    changed_by: str = ""
+    changed_at: float = 0.0
 
 
 def limits_now(deps: Deps) -> Limits:

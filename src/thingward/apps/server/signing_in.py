@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from litestar.datastructures import Cookie
 
-from thingward.apps.server.api.results import result_of
-from thingward.apps.server.api.schemas import Result
 from thingward.apps.server.callers import COOKIE, Caller
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.deps import Deps
 from thingward.model.errors import InvalidInput, ThingwardError, Unavailable
-from thingward.model.intent import CreateSession, EndSession
+from thingward.model.intent import CreateSession
 from thingward.model.principal import Session
 
 
@@ -57,8 +55,3 @@ def session_cookie(deps: Deps, secret: str, session: Session) -> Cookie:
 def no_cookie() -> Cookie:
     """Make the cookie that takes the session's away."""
     return Cookie(key=COOKIE, value="", path="/", max_age=0, httponly=True, samesite="strict")
-
-
-async def end_session(ask: Ask, session: Session) -> Result:
-    """Sign out."""
-    return await result_of(ask, EndSession(session=session.uid))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from thingward.apps.server.api.openapi import document
 from thingward.apps.server.callers import PUBLIC
 from thingward.apps.server.console.reference import describe_api
-from thingward.apps.server.metrics import HELP, PREFIX
-
-DOCS = Path(__file__).resolve().parents[4] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +78,6 @@ def test_reference_page_has_every_operation(litestar, browser, schema):
     for path, _, row in all_operations(schema):
         assert f'id="{row["operationId"]}"' in text, path
     assert sum(len(group.operations) for group in describe_api(litestar)) == len(all_operations(schema))
-
-
-def test_docs_name_every_operation_and_metric(litestar, schema):
-    text = (DOCS / "api.md").read_text(encoding="utf-8")
-    for path, method, row in all_operations(schema):
-        if path.startswith("/api/v1"):
-            line = f"| `{method.upper()} {path.removeprefix('/api/v1')}` | `{row['operationId']}` |"
-            assert line in text, f"docs/api.md lacks: {line}"
-    for name in HELP:
-        assert f"`{PREFIX}{name}`" in text, f"docs/api.md lacks the metric {PREFIX}{name}"
 
 
 def test_public_operations_are_few(litestar):

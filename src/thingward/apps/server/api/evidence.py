@@ -11,8 +11,8 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import File
 
 from thingward.apps.server.api.results import public_all, result_of
-from thingward.apps.server.api.schemas import AttackBody, Bundle, CaptureResult, EvidenceBody, PageOf, Result
-from thingward.apps.server.bundles import bundle_path, list_bundles
+from thingward.apps.server.api.schemas import AttackBody, CaptureResult, EvidenceBody, PageOf, Result
+from thingward.apps.server.bundles import Bundle, bundle_path, list_bundles
 from thingward.apps.server.callers import Caller
 from thingward.apps.server.captures import Capture
 from thingward.apps.server.deps import Ask, Deps

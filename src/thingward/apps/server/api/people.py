@@ -30,7 +30,7 @@ from thingward.apps.server.api.schemas import (
 )
 from thingward.apps.server.callers import PUBLIC, Caller
 from thingward.apps.server.deps import Ask, Deps
-from thingward.apps.server.signing_in import end_session, session_cookie, sign_in
+from thingward.apps.server.signing_in import session_cookie, sign_in
 from thingward.model.errors import InvalidInput, NotFound, Unauthenticated
 from thingward.model.intent import (
     CreateLoginLink,
@@ -83,7 +83,7 @@ async def delete_session(
     """Sign out: the session ends at once."""
     if caller.session is None:
         raise InvalidInput("this request has no session.", hint="Tokens end by revoking them.")
-    return await end_session(ask, caller.session)
+    return await result_of(ask, EndSession(session=caller.session.uid))
 
 
 @get("/users", operation_id="listUsers", access="users:read", tags=["people"], sync_to_thread=True)

@@ -15,10 +15,9 @@ from thingward.apps.server.api.schemas import (
     Result,
     RuleBody,
     SettingBody,
-    SettingView,
 )
 from thingward.apps.server.deps import Ask, Deps
-from thingward.apps.server.settings import limits_now, settings_now
+from thingward.apps.server.settings import SettingView, limits_now, settings_now
 from thingward.model.action import ActionKind, Limits, ResponseRule
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.intent import DeleteRule, PutLimits, PutRule, PutSetting, TestNotification

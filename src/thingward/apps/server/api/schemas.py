@@ -274,25 +274,6 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
 
 
-class SettingView(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting: its value, and whether it may change while the platform runs."""
-
-    name: str
-    value: str
-    description: str = ""
-    changeable: bool = False
-    changed_by: str = ""
-    changed_at: float = 0.0
-
-
-class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed evidence bundle that can be downloaded."""
-
-    name: Annotated[str, Meta(examples=["evidence-case-2026-11-22.zip"])]
-    size_bytes: int
-    time: float
-
-
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """How the platform is: processes, sources with their blind time, store, enforcer."""
 

@@ -13,7 +13,7 @@ from thingward.apps.server.callers import PUBLIC, Caller
 from thingward.apps.server.console.screen import Flash, Form, Screen, local_path
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.problems import headers_of
-from thingward.apps.server.signing_in import end_session, no_cookie, session_cookie, sign_in
+from thingward.apps.server.signing_in import no_cookie, session_cookie, sign_in
 from thingward.model.errors import ThingwardError
 from thingward.model.intent import EndSession
 
@@ -75,7 +75,7 @@ async def logout(
 ) -> Response[Any]:
     """Sign out."""
     if caller.session is not None:
-        await end_session(ask, caller.session)
+        await ask(EndSession(session=caller.session.uid))
     return Redirect("/login", status_code=303, cookies=[no_cookie()])
 
 
