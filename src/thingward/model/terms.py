@@ -160,7 +160,8 @@ def is_stray(data: FlowData, side: Literal["src", "dst"]) -> bool:
         return False
     unheard = data.packets_in == 0 and data.flags_in == 0
     closing = bool(flags & 0x05) and not flags & 0x08
-    return unheard or closing or (side == "dst" and bool(data.flags_in & 0x04))
+    mine = data.flags_out if side == "src" else data.flags_in
+    return unheard or closing or (bool(mine & 0x04) and not mine & 0x0B)
 
 
 def terms_of(event: Event, side: Literal["src", "dst"]) -> FlowTerms | None:
