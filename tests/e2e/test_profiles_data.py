@@ -82,7 +82,11 @@ def test_a_benign_capture_violates_neither_its_declared_nor_its_learnt_profile(d
         assert refused(ProfileJudge(learnt.acls), flows) == [], capture
         trial, until = site.trial(device)
         later = [flow.terms for flow in site.flows(device) if flow.time >= until]
-        assert refused(ProfileJudge(trial.acls), later) == [], capture
+        # The plug's capture is two seconds of one start: no half of it can foretell the other, and the profile says so.
+        if trial.settled.observed_s > 3600:
+            assert refused(ProfileJudge(trial.acls), later) == [], capture
+        else:
+            assert not trial.settled.is_settled and trial.settled.unseen_bound > 0.5
         seen += 1
     assert seen == 2
 
