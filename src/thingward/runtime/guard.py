@@ -185,7 +185,9 @@ def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Itera
     # The packet kernels import a compiler's runtime: only a run that reads packets pays for it.
     from thingward.sensing.sensor import Sensor
     from thingward.wire.capture_read import CaptureReader
+    from thingward.wire.packets.warm import warm
 
+    warm()
     total = 0 if source == "-" else Path(source).stat().st_size
     producer = f"guard:{hashed_uid('source', source)[:12]}"
     sensor = Sensor(source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site)
