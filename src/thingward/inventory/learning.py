@@ -334,8 +334,9 @@ class LearningStage:
             if learner is None:
                 self._dirty.discard(uid)
                 continue
-            at, version, _ = self._emitted.get(uid, (-1.0, -1, False))
-            wait = interval_s if version != learner.state.version else interval_s * 10
+            at, version, was_settled = self._emitted.get(uid, (-1.0, -1, False))
+            # What is missing until it is settled changes without a new entry, and people wait for it.
+            wait = interval_s if version != learner.state.version or not was_settled else interval_s * 10
             if at >= 0 and abs(now - at) < wait:
                 continue
             self._dirty.discard(uid)
