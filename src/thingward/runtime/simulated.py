@@ -11,6 +11,8 @@ from thingward.ports.link import LinkClient
 from thingward.runtime.config import Settings
 
 CHANNEL: Final = "simulator"
+#: Pushes of (seconds since 1970, text): what happens at the simulated site.
+NEWS: Final = "news"
 
 
 class SimulatorRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,7 +62,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         devices: key to address.
-        done, failed: calls that worked and that did not, by device and peer.
+        done, failed: calls that worked and that did not, by device and peer. reasons: why the last one did not.
         news: what happened, (seconds since 1970, text), newest last.
     """
 
@@ -68,6 +70,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     resolver: str
     done: dict[str, dict[str, int]]
     failed: dict[str, dict[str, int]]
+    reasons: dict[str, dict[str, str]]
     news: tuple[tuple[float, str], ...]
     attack: AttackReport | None = None
     beat: BeatReport | None = None

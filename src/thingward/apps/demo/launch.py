@@ -29,14 +29,13 @@ from thingward.model.principal import Role
 from thingward.runtime import channels
 from thingward.runtime.config import Settings, load_settings
 from thingward.runtime.netns import dies_with_parent, move_into_new_namespaces, namespaces_work
-from thingward.runtime.simulated import SimulatorRequest, SiteReport, ask_simulator, simulator_socket
+from thingward.runtime.simulated import NEWS, SimulatorRequest, ask_simulator, simulator_socket
 
 SITE: Final = "Sample site (simulated)"
 NETWORK: Final = "192.168.77.0/24"
 BRIDGE: Final = "br-site"
 RULE: Final = Uid("r-demo")
 START_S: Final = 60.0
-POLL_S: Final = 0.25
 ATTACK_AFTER_S: Final = 20.0
 REPLAY_DAYS: Final = 0.1
 SUPERVISOR: Final = "thingward.apps.supervisor"
@@ -123,7 +122,6 @@ class Demo:
         self._narrator = Narrator()
         self._core = UnixLinkClient(channels.socket_of(settings, "core"), name="demo", retry_s=(0.05, 0.25))
         self._simulator = UnixLinkClient(simulator_socket(settings), name="demo", retry_s=(0.05, 0.25))
-        self._heard = 0.0
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until told to stop or until a part ends; gives the exit code."""
@@ -149,24 +147,38 @@ class Demo:
             await self._start_site()
         self._children["supervisor"] = await self._spawn(
             SUPERVISOR, "--config", str(folder / "thingward.toml"), "--data-dir", str(folder),
-            "--listen-fd", str(self._console.fileno()),
+            "--listen-fd", str(self._console.fileno()), stdout=subprocess.PIPE,
         )  # fmt: skip
+        greeted = asyncio.Event()
+        self._go(self._echo(self._children["supervisor"], greeted))
         self._core.subscribe(channels.LIVE, self._narrate)
         self._core.subscribe(channels.DEMO, self._button)
         await self._wait_for_core()
         await self._allow_response()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(greeted.wait(), START_S)
+        self._explain()
         if past is not None:
+            self._say("The site's last five days are read in first, so that there is a past to learn from ...")
             await self._finish(past)
             await self._finish(await self._feed(folder / "past.pcap"))
             (folder / "past.pcap").unlink(missing_ok=True)
         if self.plan.replay:
             self._go(self._replay())
         else:
+            self._simulator.subscribe(NEWS, self._hear)
             await ask_simulator(self._simulator, SimulatorRequest(step="begin"))
-            self._go(self._follow_site())
-        self._explain()
         if self.plan.attack:
             self._go(self._attack_later())
+
+    async def _echo(self, child: asyncio.subprocess.Process, greeted: asyncio.Event) -> None:
+        """Pass on what the supervisor says; the console's address and the login link come first."""
+        assert child.stdout is not None
+        async for line in child.stdout:
+            text = line.decode("utf-8", "replace").rstrip()
+            self._say(text)
+            if "login" in text.lower():
+                greeted.set()
 
     def _explain(self) -> None:
         say = self._say
@@ -285,17 +297,9 @@ class Demo:
         await asyncio.sleep(ATTACK_AFTER_S)
         await self._button(msgspec.msgpack.encode(""))
 
-    async def _follow_site(self) -> None:
-        while True:
-            with contextlib.suppress(Unavailable):
-                self._tell(await ask_simulator(self._simulator, SimulatorRequest()))
-            await asyncio.sleep(POLL_S)
-
-    def _tell(self, report: SiteReport) -> None:
-        for at, text in report.news:
-            if at > self._heard:
-                self._heard = at
-                self._say(news_line(at, text))
+    async def _hear(self, body: bytes) -> None:
+        at, text = msgspec.msgpack.decode(body, type=tuple[float, str])
+        self._say(news_line(at, text))
 
     async def _narrate(self, body: bytes) -> None:
         for line in self._narrator.lines(decode_batch(body)):

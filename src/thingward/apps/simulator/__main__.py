@@ -20,7 +20,7 @@ from thingward.apps.simulator.site import sample_site
 from thingward.model.errors import InvalidInput, NotFound, ThingwardError
 from thingward.ports.link import Frame, Handler, Listener
 from thingward.runtime.channels import DEMO
-from thingward.runtime.simulated import CHANNEL, SimulatorRequest
+from thingward.runtime.simulated import CHANNEL, NEWS, SimulatorRequest
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,10 +51,17 @@ async def _serve(given: argparse.Namespace) -> None:
     if given.parent_fd >= 0:
         loop.add_reader(given.parent_fd, stop.set)
     with tempfile.TemporaryDirectory(prefix="thingward-site-") as folder:
-        site = LiveSite(
-            sample_site(given.seed), Path(folder), given.snippet, speed=given.speed, stand_in=given.stand_in
-        )
         link = UnixLinkServer(given.socket, name="simulator")
+        telling: set[asyncio.Task[int]] = set()
+
+        def tell(at: float, text: str) -> None:
+            task = asyncio.create_task(link.push(NEWS, msgspec.msgpack.encode((at, text))))
+            telling.add(task)
+            task.add_done_callback(telling.discard)
+
+        site = LiveSite(
+            sample_site(given.seed), Path(folder), given.snippet, tell, speed=given.speed, stand_in=given.stand_in
+        )
         link.serve(CHANNEL, _handler(site))
         core = UnixLinkClient(given.core, name="simulator") if given.core else None
         try:
@@ -64,9 +71,9 @@ async def _serve(given: argparse.Namespace) -> None:
                 await core.start()
             if given.background:
                 site.background(given.background)
+            await link.start()
             if not given.hold:
                 await site.begin()
-            await link.start()
             sys.stdout.write("ready\n")
             sys.stdout.flush()
             await stop.wait()

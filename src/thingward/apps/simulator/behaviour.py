@@ -29,7 +29,7 @@ class DeviceLife:
     """Runs one device.
 
     Attributes:
-        done: what worked. failed: what did not: calls by their peer.
+        done: what worked. failed: what did not: calls by their peer. reasons: why the last one did not.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class DeviceLife:
         self.device = device
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
         self._network = network
         self._namespace = network.devices[device.key]
         self._context = ssl.create_default_context(cadata=authority)
@@ -102,8 +103,9 @@ class DeviceLife:
             try:
                 await self._call(talk)
                 self.done[talk.peer] += 1
-            except (OSError, TimeoutError, EOFError, asyncio.IncompleteReadError):
+            except (OSError, TimeoutError, EOFError) as error:
                 self.failed[talk.peer] += 1
+                self.reasons[talk.peer] = f"{type(error).__name__}: {error}"[:200]
                 self._hang_up(talk)
             await asyncio.sleep(period_s * self._draw.uniform(0.8, 1.2))
 

@@ -8,7 +8,7 @@ import random
 import socket
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Final
 
@@ -24,15 +24,18 @@ from thingward.runtime.simulated import AttackReport, BeatReport, SiteReport
 HEARTBEAT_S: Final = 0.002
 NEWS_MAX: Final = 200
 
+Tell = Callable[[float, str], None]
+
 
 class LiveSite:
-    """Runs a sample site in the namespace in which this process is."""
+    """Runs a sample site in the namespace in which this process is; `tell` hears what happens."""
 
     def __init__(
-        self, site: SampleSite, folder: Path, snippet: Path, *, speed: float = 12.0, stand_in: bool = False
+        self, site: SampleSite, folder: Path, snippet: Path, tell: Tell, *, speed: float = 12.0, stand_in: bool = False
     ) -> None:
         self.site = site
         self.news: deque[tuple[float, str]] = deque(maxlen=NEWS_MAX)
+        self._tell = tell
         self._network = SampleNetwork(site)
         self._cloud = Cloud(site, self._network.cloud)
         self._router = router_services(site, folder, snippet, stand_in=stand_in)
@@ -115,7 +118,9 @@ class LiveSite:
 
     def tell(self, text: str) -> None:
         """Take note of something."""
-        self.news.append((time.time(), text))
+        now = time.time()
+        self.news.append((now, text))
+        self._tell(now, text)
 
     def report(self) -> SiteReport:
         """Tell how the site is."""
@@ -126,6 +131,7 @@ class LiveSite:
             resolver=self._router.name,
             done={key: dict(life.done) for key, life in self._lives.items()},
             failed={key: dict(life.failed) for key, life in self._lives.items() if life.failed},
+            reasons={key: dict(life.reasons) for key, life in self._lives.items() if life.reasons},
             news=tuple(self.news),
             attack=AttackReport(
                 device=attack.device.address,

@@ -56,7 +56,8 @@ class Dnsmasq:
             f"dhcp-leasefile={self._folder / 'leases'}",
             f"dhcp-range=192.168.77.20,192.168.77.99,{LEASE_S}", *hosts, f"conf-file={self._snippet}",
         ]  # fmt: skip
-        self._snippet.touch()
+        if not self._snippet.exists():
+            self._snippet.touch()
         config = self._folder / "dnsmasq.conf"
         config.write_text("\n".join(lines) + "\n", encoding="ascii")
         self._process = subprocess.Popen(
