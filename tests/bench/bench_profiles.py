@@ -15,6 +15,7 @@ from tests.bench.replay import (
     INFRASTRUCTURE,
     AddressRules,
     LearntSite,
+    SeenFlow,
     enriched_at,
     find_captures,
     learn_captures,
@@ -24,9 +25,12 @@ from tests.bench.replay import (
     read_events,
     terms_for,
 )
+from thingward.inventory.learner import DeviceLearner, LearnBounds
 from thingward.model.device import Device
 from thingward.model.event import Event
-from thingward.model.terms import FlowTerms
+from thingward.model.ids import DEFAULT_TENANT
+from thingward.model.observation import FlowData
+from thingward.model.terms import FlowTerms, is_answered
 from thingward.policy.bounds import share_bound
 from thingward.policy.verdict import ProfileJudge
 
@@ -198,6 +202,41 @@ def path_terms(site: LearntSite, other: Device, proto: int, port: int) -> FlowTe
     served = {53: "dns", 123: "ntp", 67: "dhcp"}.get(port, "")
     kept = tuple(role for role in roles if role in (served if proto == 17 or port == 53 else "", "gateway"))
     return FlowTerms("out", proto, port, device=other.uid, address=address, roles=kept)
+
+
+@benchmark("profiles.other_sessions", unit="% of flows", rounds=1, limit=1.0)
+def other_sessions(bench: Bench) -> Iterator[Pair]:
+    """Set-up sessions of one device type, the later half judged by what the earlier half taught: where it fails."""
+    ours: list[bool] = []
+    peers: list[bool] = []
+    for folder in sorted({path.parent for path in find_captures(bench.data / "iot-sentinel")}):
+        mac = next(folder.glob("_iotdevice-mac*")).read_text().strip().lower()
+        captures = [path for path in find_captures(folder) if read_events(path)]
+        captures.sort(key=lambda path: read_events(path)[0].time)
+        half = len(captures) // 2
+        early = [flow for path in captures[:half] for flow in session(path, mac)]
+        late = [flow for path in captures[half:] for flow in session(path, mac)]
+        learner = DeviceLearner("d-session", LearnBounds())
+        for flow, answered, opened in early:
+            learner.learn(flow.terms, flow.time, answered=answered, opened=opened)
+        judge = ProfileJudge(learner.profile(DEFAULT_TENANT, "home", "bench").acls)
+        rules = AddressRules(flow for flow, _, _ in early)
+        ours += [judge.judge(flow.terms).permitted for flow, _, _ in late]
+        peers += [rules.permits(flow.terms) for flow, _, _ in late]
+    note = f"refused of {len(ours)}: {ours.count(False)}, by address {peers.count(False)}"
+    yield Pair(lambda: share(ours), lambda: share(peers), "rules by address", note)
+
+
+def session(path: Path, mac: str) -> list[tuple[SeenFlow, bool, bool]]:
+    """Give the flows of a device in one capture, with whether each was answered and seen from its beginning."""
+    site = learn_captures(path)
+    uid = next((device.uid for device in site.inventory.devices() if mac in device.macs), "")
+    return [
+        (SeenFlow(event.data.first, terms), is_answered(event.data), not event.data.mid_stream)
+        for event in site.events
+        if isinstance(event.data, FlowData) and event.data.state in ("new", "whole")
+        for terms in terms_for(event, uid)
+    ]
 
 
 @benchmark("profiles.stage_rate", unit="events/s", rounds=5)
