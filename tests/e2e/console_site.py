@@ -1,4 +1,4 @@
-"""The console on the sample site, for development: `python -m tests.unit.apps.server [--empty] [--port 8090]`."""
+"""The console on the sample site, for development: `python -m tests.e2e.console_site [--empty] [--port 8090]`."""
 
 from __future__ import annotations
 
