@@ -37,7 +37,9 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 async def decide(sender: Sender, kept: dict[str, str], number: int) -> None:
     """Ask for something; what was answered with yes must be there at the end."""
     try:
-        answer = await sender.ask(PutUser(name=f"user{number}", role=Role.VIEWER), uid=f"put-user-{number}", timeout_s=3)
+        answer = await sender.ask(
+            PutUser(name=f"user{number}", role=Role.VIEWER), uid=f"put-user-{number}", timeout_s=3
+        )
         if answer.ok:
             kept[f"put-user-{number}"] = f"user{number}"
     except Unavailable:
@@ -124,8 +126,10 @@ def test_actions_and_approvals_survive_the_moment_after_their_answer(processes: 
         assert known is not None
         # There is no warden here: the outcome is "failed" wherever the kill came, and the action is not forgotten.
         await until(
-            lambda: {a.state.value for a in control.page(DEFAULT_TENANT, Action, where={"device": device}).items}
-            == {"failed"}
+            lambda: (
+                {a.state.value for a in control.page(DEFAULT_TENANT, Action, where={"device": device}).items}
+                == {"failed"}
+            )
         )
         assert again.ok or again.status in (409, 429), again.message
         await sender.link.close()

@@ -161,6 +161,10 @@ class DuckdbEventStore:
         except OSError:
             return 0
 
+    def verify_usable(self) -> None:
+        """Raise Unavailable if the engine has given up (after a disk error it does): only opening it anew helps."""
+        self._ask("SELECT 1", {})
+
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file; appends wait meanwhile."""
         with _errors(), self._writing:

@@ -31,6 +31,8 @@ from thingward.runtime.flow import Road
 from thingward.runtime.roadtime import RoadTime
 
 TICK_S: Final = 0.2
+#: A journal that cannot be written is tried again this often, in seconds.
+RETRY_S: Final = 1.0
 #: Batches taken in one round: bounds how long the road keeps everything else waiting.
 ROUND: Final = 64
 CHECKPOINT_S: Final = 600.0
@@ -116,6 +118,7 @@ class Engine:
         self._is_dirty = False
         self._position = 0
         self._next_tick = 0.0
+        self._next_try = 0.0
         self._next_checkpoint = parts.clock.monotonic() + CHECKPOINT_S
         self._since_checkpoint = 0
         self._dispatch: Dispatch = lambda of, commands: None
@@ -282,6 +285,9 @@ class Engine:
         self._next_tick = self._clock.monotonic() + TICK_S
         self.counters.ticks += 1
         position = self._append(Ticked(now=now))
+        if self.unsafe_since and self._clock.monotonic() >= self._next_try:
+            self._next_try = self._clock.monotonic() + RETRY_S
+            await self._sync()
         output = self._road.tick(now)
         await self._parts.outbox.flush()
         await self._parts.commits.flush()

@@ -28,9 +28,9 @@ class EventOutbox:
         self._spool = spool
         self._waiting: tuple[list[AnyRecord], list[AnyRecord]] = ([], [])
         self._acknowledged = 0
-        self._moved_at = 0.0
+        self._moved_at: float | None = None
         self._dropped_told: dict[str, int] = {}
-        self.away_since = 0.0
+        self.away_since: float | None = None
 
     @property
     def pending_bytes(self) -> int:
@@ -69,12 +69,13 @@ class EventOutbox:
         Args:
             now_s: monotonic time.
         """
-        if self._spool.acknowledged != self._acknowledged or not self._spool.pending:
+        has_moved = self._spool.acknowledged != self._acknowledged or not self._spool.pending
+        if has_moved or self._moved_at is None:
             self._acknowledged, self._moved_at = self._spool.acknowledged, now_s
-            if self.away_since:
-                away, self.away_since = now_s - self.away_since, 0.0
-                return "store_back", away
-        elif not self.away_since and now_s - self._moved_at > AWAY_S:
+            if has_moved and self.away_since is not None:
+                away_s, self.away_since = now_s - self.away_since, None
+                return "store_back", away_s
+        elif self.away_since is None and now_s - self._moved_at > AWAY_S:
             self.away_since = self._moved_at
             return "store_away", 0.0
         return None

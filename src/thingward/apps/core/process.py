@@ -287,7 +287,8 @@ class Core:
     def status(self) -> channels.CoreStatus:
         """Tell how core is."""
         engine, monotonic = self.engine, self.clock.monotonic()
-        away_s = monotonic - self.outbox.away_since if self.outbox.away_since else 0.0
+        away_since = self.outbox.away_since
+        away_s = monotonic - away_since if away_since is not None else 0.0
         problems = []
         if engine.unsafe_since:
             problems.append("The journal cannot be written: nothing is acknowledged. Free some space on the disk.")

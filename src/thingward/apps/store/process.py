@@ -64,9 +64,13 @@ class StoreShell:
         return Frame(kind="answer", body=msgspec.msgpack.encode(status))
 
     async def watch(self) -> None:
-        """Write a checkpoint while nothing comes, or before the log gets too long."""
+        """Write a checkpoint while nothing comes, or before the log gets too long.
+
+        Raises Unavailable when the engine has given up: the process then ends, and the supervisor starts it anew.
+        """
         while True:
             await asyncio.sleep(WATCH_S)
+            await asyncio.to_thread(self._store.verify_usable)
             size = self._store.wal_bytes
             is_idle = time.monotonic() - self._last_append > IDLE_S
             if size > WAL_LIMIT_BYTES or (is_idle and size > IDLE_WAL_BYTES):
@@ -90,10 +94,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     await server.start()
     watching = asyncio.create_task(shell.watch())
     _log.info("started", wal_bytes=store.wal_bytes)
+    stopping = asyncio.create_task(stop.wait())
     try:
-        await stop.wait()
+        await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
     finally:
         watching.cancel()
+        stopping.cancel()
         await server.close()
         await asyncio.to_thread(store.close)
 
