@@ -89,9 +89,15 @@ class NftRules:
     def elements(self) -> dict[str, dict[str, float]]:
         """Ask the kernel what it shuts out and for how many seconds more."""
         family = self.families[0]
-        found = {
-            name: parse_elements(self._nft.listing(f"list set {family} thingward {name}", ("-j",))) for name in _SETS
-        }
+        try:
+            found = {
+                name: parse_elements(self._nft.listing(f"list set {family} thingward {name}", ("-j",)))
+                for name in _SETS
+            }
+        except Unavailable:
+            if family in self._held().tables:
+                raise
+            return {}  # nothing was ever set, or everything was removed
         return {name: elements for name, elements in found.items() if elements}
 
     def rules_digest(self) -> str:

@@ -1,96 +1,83 @@
-"""`enforce`: the rules on this host, through the warden while it runs, else directly."""
+"""`enforce`: what is in force on this host, put a state in force, remove everything. Works without the platform."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
 
-from thingward.apps.cli.client import DryRun, show_one
+from thingward.apps.cli.client import DryRun, Output, show_one
 from thingward.model.action import Outcome
 from thingward.runtime.config import Settings, load_settings
-
-Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
-DataDir = Annotated[Path | None, Parameter(help="Folder for everything that is kept.")]
-Plain = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"], help="How to print.")]
+from thingward.runtime.enforcement import (
+    apply_state,
+    enforcement_status,
+    plan_state,
+    read_state,
+    remove_everything,
+    resume_enforcement,
+)
 
 enforce = App(name="enforce")
 
+DataDir = Annotated[Path | None, Parameter(help="Folder for everything that is kept.")]
+
 
 @enforce.command(name="status")
-def status(*, config: Config = None, data_dir: DataDir = None, output: Plain = "table") -> int:
-    """Show what is in force on this host and for how long."""
-    from thingward.runtime.enforcement import enforcement_status
-
-    found = enforcement_status(_settings(config, data_dir))
-    if output == "json":
-        show_one("json", msgspec.to_builtins(found))
-        return 0 if found.available else 1
-    lines = [f"{found.name}: {'works' if found.available else 'does not work'}"]
-    lines += [found.detail] if found.detail else []
-    lines.append(f"approved profiles in force: {len(found.devices)}")
-    lines += [f"  {uid}: {found.refused.get(uid, 0)} packets refused" for uid in found.devices]
-    lines.append(f"shut out: {len(found.quarantined)}")
-    lines += [f"  {target}: {left:.0f} s left" for target, left in sorted(found.quarantined.items())]
-    lines += [f"not enforced: {line}" for line in found.skipped]
-    _print(lines)
-    return 0 if found.available else 1
+def show_status(*, data_dir: DataDir = None, output: Output = "json") -> None:
+    """Tell what is in force on this host; without a running platform the kernel is asked directly."""
+    show_one(output, msgspec.to_builtins(enforcement_status(_settings(data_dir))))
 
 
 @enforce.command(name="remove-all")
-def remove_all(*, config: Config = None, data_dir: DataDir = None, dry_run: DryRun = False) -> int:
+def remove_all(*, data_dir: DataDir = None, dry_run: DryRun = False, output: Output = "table") -> int:
     """Remove every rule that thingward ever set, and stay off until `enforce resume`."""
-    from thingward.runtime.enforcement import remove_everything
-    from thingward.wire.nft import render_remove_all
-
     if dry_run:
-        _print(["would run with nft:", *render_remove_all().splitlines()])
+        sys.stdout.write("would delete the tables inet thingward and bridge thingward, and stay off until resume\n")
         return 0
-    return _told(remove_everything(_settings(config, data_dir)), "everything is removed; `enforce resume` takes it up")
+    return _told(remove_everything(_settings(data_dir)), output)
 
 
 @enforce.command(name="resume")
-def resume(*, config: Config = None, data_dir: DataDir = None) -> int:
-    """Take up enforcement again after `enforce remove-all`."""
-    from thingward.runtime.enforcement import resume_enforcement
-
-    return _told(resume_enforcement(_settings(config, data_dir)), "enforcement is on again")
+def resume(*, data_dir: DataDir = None, dry_run: DryRun = False, output: Output = "table") -> int:
+    """Take up enforcement again after `remove-all`."""
+    if dry_run:
+        sys.stdout.write("would put the approved state in force again\n")
+        return 0
+    return _told(resume_enforcement(_settings(data_dir)), output)
 
 
 @enforce.command(name="apply")
 def apply(
-    file: Annotated[Path, Parameter(help="JSON file with an enforcement state.")],
+    file: Annotated[Path, Parameter(help="Enforcement state as JSON.")],
     *,
-    config: Config = None,
     data_dir: DataDir = None,
     dry_run: DryRun = False,
+    output: Output = "table",
 ) -> int:
-    """Put an enforcement state in force; core replaces it when it next changes something."""
-    from thingward.runtime.enforcement import apply_state, plan_state, read_state
-
-    settings, state = _settings(config, data_dir), read_state(file)
+    """Put a state in force; on dry run show the rules and what the kernel says to them."""
+    settings, state = _settings(data_dir), read_state(file)
     if not dry_run:
-        return _told(apply_state(settings, state), "in force")
+        return _told(apply_state(settings, state), output)
     plan = plan_state(settings, state)
     sys.stdout.write(plan.text)
-    for line in (*(f"not enforced: {text}" for text in plan.skipped), *([plan.trouble] if plan.trouble else [])):
-        sys.stderr.write(f"thingward: {line}\n")
+    for line in plan.skipped:
+        sys.stderr.write(f"left out: {line}\n")
+    if plan.trouble:
+        sys.stderr.write(f"would fail: {plan.trouble}\n")
     return 1 if plan.trouble else 0
 
 
-def _told(outcome: Outcome, words: str) -> int:
-    worked = outcome.status in ("applied", "undone")
-    text = ": ".join(part for part in (words if worked else outcome.status, outcome.detail) if part)
-    (sys.stdout if worked else sys.stderr).write(f"{text}\n")
-    return 0 if worked else 1
+def _settings(data_dir: Path | None) -> Settings:
+    return load_settings(overrides={"data_dir": str(data_dir) if data_dir else None})
 
 
-def _print(lines: list[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-
-
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    return load_settings(config, overrides={"data_dir": str(data_dir) if data_dir else None})
+def _told(outcome: Outcome, output: Output) -> int:
+    if output == "table":
+        sys.stdout.write(f"{outcome.status}{': ' + outcome.detail if outcome.detail else ''}\n")
+    else:
+        show_one(output, msgspec.to_builtins(outcome))
+    return 0 if outcome.status in ("applied", "undone") else 1
