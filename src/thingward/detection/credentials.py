@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -39,7 +40,7 @@ class CredentialStage:
     def __init__(self, lists: Mapping[str, frozenset[str]], attack_lists: Sequence[str] = ("mirai",)) -> None:
         self._lists = dict(lists)
         self._attack_lists = frozenset(attack_lists)
-        self._sources: dict[str, _Tries] = {}
+        self._sources: OrderedDict[str, _Tries] = OrderedDict()
 
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Compare the credentials of a batch; everything else passes through."""
@@ -63,7 +64,7 @@ class CredentialStage:
     def restore(self, state: bytes) -> None:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
         try:
-            self._sources = msgspec.msgpack.decode(state, type=dict[str, _Tries])
+            self._sources = OrderedDict(msgspec.msgpack.decode(state, type=dict[str, _Tries]))
         except msgspec.MsgspecError as error:
             raise InvalidInput(f"not a state of the credential stage: {error}") from error
 
@@ -80,7 +81,7 @@ class CredentialStage:
         entry = self._sources.pop(who, None) or _Tries()
         self._sources[who] = entry
         if len(self._sources) > MAX_SOURCES:
-            del self._sources[next(iter(self._sources))]
+            self._sources.popitem(last=False)
         marks = entry.marks
         mark = data.pair[:_MARK_DIGITS]
         known = marks.pop(mark, None)

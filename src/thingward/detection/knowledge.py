@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections import OrderedDict
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ class SiteKnowledge:
     """
 
     def __init__(self) -> None:
-        self._devices: dict[str, KnownDevice] = {}
+        self._devices: OrderedDict[str, KnownDevice] = OrderedDict()
         self._networks: tuple[str, ...] = ()
         self.started = 0.0
         self.newest = 0.0
@@ -62,7 +63,7 @@ class SiteKnowledge:
             is_simulated=device.simulated,
         )
         if len(self._devices) > MAX_DEVICES:
-            del self._devices[next(iter(self._devices))]
+            self._devices.popitem(last=False)
 
     def learn_site(self, site: Site) -> None:
         """Remember the site's own address ranges."""
@@ -111,7 +112,7 @@ class SiteKnowledge:
             held = msgspec.convert(state, _State)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"not a site's state: {error}") from error
-        self._devices, self._networks = held.devices, held.networks
+        self._devices, self._networks = OrderedDict(held.devices), held.networks
         self.started, self.newest = held.started, held.newest
 
 

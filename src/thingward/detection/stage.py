@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class _SiteRules:
         for rule in self.rules:
             for kind in rule.takes:
                 self.by_type.setdefault(kind, []).append(rule)
-        self.episodes: dict[str, _Episode] = {}
+        self.episodes: OrderedDict[str, _Episode] = OrderedDict()
 
 
 class DetectionStage:
@@ -131,7 +132,7 @@ class DetectionStage:
     def _load(self, entry: Any) -> _SiteRules:
         site = _SiteRules(self._factories, self._content)
         site.knowledge.load(entry["knowledge"])
-        site.episodes = msgspec.convert(entry["episodes"], dict[str, _Episode])
+        site.episodes = OrderedDict(msgspec.convert(entry["episodes"], dict[str, _Episode]))
         for rule in site.rules:
             held = entry["rules"].get(type(rule).__name__)
             if held is not None:
@@ -170,7 +171,7 @@ class DetectionStage:
         folded = episode.folded if episode else 0
         site.episodes[key] = _Episode(time, severity, hit.first or time)
         if len(site.episodes) > MAX_EPISODES:
-            del site.episodes[next(iter(site.episodes))]
+            site.episodes.popitem(last=False)
             self.dropped += 1
         return self._finding(hit, info, site, (tenant, name, time, parent), severity, folded)
 

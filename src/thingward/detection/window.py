@@ -7,6 +7,7 @@ lie within one span, in whichever order they came.
 from __future__ import annotations
 
 import bisect
+from collections import OrderedDict
 from typing import Any
 
 import msgspec
@@ -46,15 +47,16 @@ class DistinctWindow:
         self.dropped = 0
         self._max_items = max_items
         self._max_keys = max_keys
-        self._keys: dict[str, _Items] = {}
+        self._keys: OrderedDict[str, _Items] = OrderedDict()
         self._size = 0
 
     def add(self, key: str, item: str, time: float) -> Seen:
         """Note that `key` met `item` at `time`; gives the largest count of the windows that end or begin with it."""
-        held = self._keys.pop(key, None)
+        held = self._keys.get(key)
         if held is None:
-            held = _Items()
-        self._keys[key] = held
+            held = self._keys[key] = _Items()
+        else:
+            self._keys.move_to_end(key)
         entries, known = held.entries, held.times.get(item)
         if known is not None and known < time:
             del entries[bisect.bisect_left(entries, (known, item))]
@@ -91,7 +93,7 @@ class DistinctWindow:
 
     def _bound(self) -> None:
         while len(self._keys) > self._max_keys or self._size > MAX_ENTRIES:
-            gone = self._keys.pop(next(iter(self._keys)))
+            _, gone = self._keys.popitem(last=False)
             self._size -= len(gone.entries)
             self.dropped += 1
 
@@ -107,7 +109,9 @@ class DistinctWindow:
     def load(self, state: Any) -> None:
         """Take what `state` gave, after MessagePack; raises InvalidInput for anything else."""
         rows = _convert(state, dict[str, list[tuple[float, str]]])
-        self._keys = {key: _Items(entries, {item: time for time, item in entries}) for key, entries in rows.items()}
+        self._keys = OrderedDict(
+            (key, _Items(entries, {item: time for time, item in entries})) for key, entries in rows.items()
+        )
         self._size = sum(len(entries) for entries in rows.values())
 
 
@@ -126,17 +130,18 @@ class SumWindow:
         self.dropped = 0
         self._max_keys = max_keys
         self._slice_s = span_s / self.SLICES
-        self._keys: dict[str, dict[int, float]] = {}
+        self._keys: OrderedDict[str, dict[int, float]] = OrderedDict()
 
     def add(self, key: str, amount: float, time: float) -> Seen:
         """Add an amount at a time; gives the larger sum of the windows that end or begin with its slice."""
-        slices = self._keys.pop(key, None)
+        slices = self._keys.get(key)
         if slices is None:
-            slices = {}
             if len(self._keys) >= self._max_keys:
-                del self._keys[next(iter(self._keys))]
+                self._keys.popitem(last=False)
                 self.dropped += 1
-        self._keys[key] = slices
+            slices = self._keys[key] = {}
+        else:
+            self._keys.move_to_end(key)
         index = int(time // self._slice_s)
         slices[index] = slices.get(index, 0.0) + amount
         if len(slices) == 1:
@@ -160,7 +165,7 @@ class SumWindow:
 
     def load(self, state: Any) -> None:
         """Take what `state` gave, after MessagePack; raises InvalidInput for anything else."""
-        self._keys = _convert(state, dict[str, dict[int, float]])
+        self._keys = OrderedDict(_convert(state, dict[str, dict[int, float]]))
 
 
 def _count(seen: Seen) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -134,7 +135,7 @@ class Newcomers(WindowRule):
         super().__init__()
         self._new_after_s = thresholds.new_device_after_s
         self._unknown_after_s = thresholds.unidentified_after_s
-        self._known: dict[str, bool] = {}
+        self._known: OrderedDict[str, bool] = OrderedDict()
         self._pending: dict[str, Device] = {}
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterator[Hit]:
@@ -145,7 +146,7 @@ class Newcomers(WindowRule):
         if record.uid not in self._known:
             self._known[record.uid] = True
             if len(self._known) > MAX_CLAIMS:
-                del self._known[next(iter(self._known))]
+                self._known.popitem(last=False)
             if site.started and record.first_seen - site.started >= self._new_after_s:
                 yield self._hit("device.new", record, "was not seen here before", 1 if record.randomised else 0)
         if record.identified:
@@ -188,7 +189,7 @@ class Newcomers(WindowRule):
     def load(self, state: Any) -> None:
         """Take what `state` gave."""
         try:
-            self._known = dict.fromkeys(msgspec.convert(state["known"], list[str]), True)
+            self._known = OrderedDict.fromkeys(msgspec.convert(state["known"], list[str]), True)
             self._pending = {d.uid: d for d in msgspec.convert(state["pending"], list[Device])}
         except (msgspec.ValidationError, KeyError, TypeError) as error:
             raise InvalidInput(f"not a state of device rules: {error}") from error
@@ -230,7 +231,7 @@ class AddressClaims(WindowRule):
         self._changes = SumWindow(thresholds.arp_flap_span_s)
         self._servers = DistinctWindow(thresholds.dhcp_span_s, max_items=16)
         self.windows = {"changes": self._changes, "servers": self._servers}
-        self._claims: dict[str, _Claim] = {}
+        self._claims: OrderedDict[str, _Claim] = OrderedDict()
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterator[Hit]:
         """Look at ARP claims and DHCP answers."""
@@ -267,7 +268,7 @@ class AddressClaims(WindowRule):
         old = self._claims.pop(src.ip, None)
         self._claims[src.ip] = _Claim(src.mac, src.device, record.time)
         if len(self._claims) > MAX_CLAIMS:
-            del self._claims[next(iter(self._claims))]
+            self._claims.popitem(last=False)
         if old is None or old.mac == src.mac or (old.device and old.device == src.device):
             return
         changes = self._changes.add(src.ip, 1.0, record.time)
@@ -302,6 +303,6 @@ class AddressClaims(WindowRule):
         """Take what `state` gave."""
         try:
             super().load(state["windows"])
-            self._claims = msgspec.convert(state["claims"], dict[str, _Claim])
+            self._claims = OrderedDict(msgspec.convert(state["claims"], dict[str, _Claim]))
         except (msgspec.ValidationError, KeyError, TypeError) as error:
             raise InvalidInput(f"not a state of address rules: {error}") from error
