@@ -22,6 +22,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         position: journal entries up to this one are contained.
         time: road time when it was taken.
         marks: stream to the highest sequence number that the journal holds of it.
+        fed: stream to the highest sequence number that the snapshot contains; above `marks` where the journal refused.
         road: snapshot of the stages.
         commands: journal position of the decision, and those of its commands that were not carried out yet.
     """
@@ -29,6 +30,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     time: float = 0.0
     marks: dict[str, int] = {}
+    fed: dict[str, int] = {}
     road: bytes = b""
     commands: dict[int, list[Command]] = {}
 

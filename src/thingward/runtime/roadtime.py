@@ -30,10 +30,11 @@ class RoadTime:
         wall, monotonic = self._clock.now(), self._clock.monotonic()
         passed = max(monotonic - self._monotonic, 0.0)
         step = wall - self._wall
+        is_ahead = wall < self._now or self._wall < self._now
         if abs(step - passed) > JUMP_S:
             self._jump_s += step - passed
         self._wall, self._monotonic = wall, monotonic
-        self._now = max(wall, self._now + passed * SLOW_RATE) if wall < self._now else wall
+        self._now = max(wall, self._now + passed * SLOW_RATE) if is_ahead else wall
         return self._now
 
     def take_jump(self) -> float:

@@ -88,6 +88,7 @@ class Parts:
     show: Show
     tell_jump: Callable[[float], None]
     marks: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    fed: dict[str, int] = field(default_factory=dict)
     commands: dict[int, list[Command]] = field(default_factory=dict)
 
 
@@ -112,7 +113,7 @@ class Engine:
         self._work = asyncio.Event()
         self._durable = parts.marks
         self._appended: dict[str, int] = dict(parts.marks)
-        self._fed: dict[str, int] = dict(parts.marks)
+        self._fed: dict[str, int] = {**parts.marks, **parts.fed}
         self._gaps: dict[str, float] = {}
         self._is_refused = False
         self._is_dirty = False
@@ -200,6 +201,7 @@ class Engine:
             position=position,
             time=self.time.now(),
             marks=dict(self._durable),
+            fed=dict(self._fed),
             road=self._road.snapshot(),
             commands={of: list(commands) for of, commands in self.commands.items()},
         )

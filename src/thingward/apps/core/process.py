@@ -106,6 +106,7 @@ class Core:
             show=self._show,
             tell_jump=self._tell_jump,
             marks=recovered.marks,
+            fed=recovered.fed,
             commands=recovered.commands,
         )
         self.engine = Engine(parts)

@@ -44,6 +44,7 @@ class Recovered(msgspec.Struct):
 
     Attributes:
         marks: stream to the highest sequence number in the journal.
+        fed: stream to the highest sequence number that the road has seen.
         commands: decisions' places to what was not carried out.
         replayed: entries fed again; `unreadable`: entries that could not be (a bug, or damage).
         lost_checkpoint: why there is none although there was one.
@@ -51,6 +52,7 @@ class Recovered(msgspec.Struct):
     """
 
     marks: OrderedDict[str, int] = msgspec.field(default_factory=OrderedDict)
+    fed: dict[str, int] = {}
     commands: dict[int, list[Command]] = {}
     replayed: int = 0
     unreadable: int = 0
@@ -97,6 +99,7 @@ class Recovery:
             if checkpoint is not None:
                 self._found.empty = self._road.restore(checkpoint.road)
                 self._found.marks.update(checkpoint.marks)
+                self._found.fed = dict(checkpoint.fed)
                 return checkpoint
         except InvalidInput as error:
             self._path.rename(self._path.with_suffix(".damaged"))
@@ -149,6 +152,9 @@ class Recovery:
             if entry.stream:
                 self._found.marks[entry.stream] = max(entry.sequence, self._found.marks.get(entry.stream, 0))
                 self._found.marks.move_to_end(entry.stream)
+                if entry.sequence <= self._found.fed.get(entry.stream, 0):
+                    return None  # the snapshot contains it: it came before the checkpoint and was journalled after it
+                self._found.fed[entry.stream] = entry.sequence
             batch: Sequence[Record] = decode_batch(entry.batch)
         except InvalidInput:
             self._found.unreadable += 1
