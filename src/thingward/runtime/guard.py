@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,12 +87,7 @@ class _Run:
 
     def read(self, source: str, advance: Advance) -> SourceReport:
         """Read one argument to its end, or to what cannot be passed."""
-        path = Path(source)
-        kind, read = "capture", _read_capture
-        if source != "-" and path.is_dir():
-            kind, read = "zeek", _read_zeek
-        elif source != "-" and _is_eve(path):
-            kind, read = "eve", _read_eve
+        kind, read = _road_into(source)
         summary = CaptureData(file=source)
         try:
             for batch in read(source, self._options, advance):
@@ -181,6 +177,16 @@ class _Run:
         return {kind: count for kind, count in lost.items() if count}
 
 
+def _road_into(source: str) -> tuple[str, Callable[[str, GuardOptions, Advance], Iterator[Sequence[Record]]]]:
+    path = Path(source)
+    if source != "-" and os.path.isdir(source):
+        return "zeek", _read_zeek
+    # A named pipe gives its bytes only once: a look at its head would be the last one.
+    if source != "-" and os.path.isfile(source) and _is_eve(path):
+        return "eve", _read_eve
+    return "capture", _read_capture
+
+
 def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Iterator[Sequence[Record]]:
     # The packet kernels import a compiler's runtime: only a run that reads packets pays for it.
     from thingward.sensing.sensor import Sensor
@@ -192,7 +198,7 @@ def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Itera
     producer = f"guard:{hashed_uid('source', source)[:12]}"
     sensor = Sensor(source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site)
     with _opened(source) as stream:
-        reader = CaptureReader(stream, uid=producer, is_pipe=source == "-")
+        reader = CaptureReader(stream, uid=producer, is_pipe=source == "-" or not os.path.isfile(source))
         for batch in reader:
             yield sensor.feed(batch, 0.0).records
             advance(source, reader.position, total)

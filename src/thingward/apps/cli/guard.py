@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,6 +53,10 @@ def guard(
         return _guard_interfaces(live, len(sources))
     if not 0.05 <= learn_share <= 0.95:
         raise InvalidInput("--learn-share lies between 0.05 and 0.95.")
+    for cidr in network or ():
+        _verify_network(cidr)
+    if "-" in named and sys.stdin is None:
+        raise InvalidInput("standard input is closed.", hint="Give a capture's name, or pipe one in.")
     from thingward.runtime.guard import GuardOptions, run_guard
 
     options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share, packs=tuple(pack or ()))
@@ -75,6 +80,15 @@ def _guard_interfaces(names: list[str], given: int) -> int:
         raise InvalidInput("interfaces and captures cannot be guarded in one run.", hint="Run the command twice.")
     up(interface=names)
     return 0
+
+
+def _verify_network(cidr: str) -> None:
+    try:
+        ip_network(cidr, strict=False)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--network {cidr!r} is no address range.", hint="Give it in CIDR form, for example 192.0.2.0/24."
+        ) from error
 
 
 def _is_interface(source: str) -> bool:
