@@ -58,7 +58,7 @@ class PcapngMachine:
         data = self._rest + data if self._rest else data
         self._rest = b""
         at = self._skipped(data)
-        if self.problem is not None:
+        if self._has_failed():
             return
         if self._skip or self._trailer:
             self._pause(data, at, final)
@@ -175,6 +175,9 @@ class PcapngMachine:
 
     def _number(self, data: bytes, at: int) -> int:
         return int.from_bytes(data[at : at + 4], "big" if self._big else "little")
+
+    def _has_failed(self) -> bool:
+        return self.problem is not None
 
     def _fail(self, reason: str) -> None:
         sample = self._rest[:_SAMPLE_BYTES]
