@@ -1,5 +1,6 @@
 """What every event store promises."""
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thingward.adapters.event_store.duckdb import DuckdbEventStore
+from thingward.adapters.event_store.link import LinkEventStore, question_handler
 from thingward.adapters.event_store.memory import MemoryEventStore
 from thingward.adapters.event_store.rows import event_of, row_of, uid_key
-from thingward.model.errors import InvalidInput, Unavailable
+from thingward.adapters.link.frames import decode_error, encode_error
+from thingward.model.errors import InvalidInput, ThingwardError, Unavailable
 from thingward.model.event import Event
 from thingward.model.finding import Finding
 from thingward.model.ids import Tenant, Uid, hashed_uid
@@ -29,17 +32,39 @@ from thingward.model.observation import (
 )
 from thingward.model.record import Malformed
 from thingward.ports.event_store import EventQuery, EventStore, PeerRow
+from thingward.ports.link import Frame
 
 HOME, OTHER = Tenant("home"), Tenant("other")
 Open = Callable[[], EventStore]
 
 
-@pytest.fixture(params=["memory", "duckdb"])
+class InProcess:
+    """Carries questions to a store as the link does, bytes and errors included, without a socket."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._handle = question_handler(store)
+
+    def call(self, channel: str, body: bytes, *, timeout_s: float = 10.0) -> bytes:
+        async def ask() -> Frame | None:
+            return await self._handle("test", Frame(kind="call", channel=channel, body=body))
+
+        try:
+            answer = asyncio.run(ask())
+        except ThingwardError as error:
+            raise decode_error(encode_error(error)) from error
+        assert answer is not None
+        return answer.body
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(params=["memory", "duckdb", "link"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    if request.param == "memory":
-        kept = MemoryEventStore()
-        return lambda: kept
-    return lambda: DuckdbEventStore(tmp_path / "events.duckdb", memory_mb=128)
+    if request.param == "duckdb":
+        return lambda: DuckdbEventStore(tmp_path / "events.duckdb", memory_mb=128)
+    kept = MemoryEventStore()
+    return lambda: LinkEventStore(InProcess(kept)) if request.param == "link" else kept
 
 
 @pytest.fixture
