@@ -123,7 +123,7 @@ async def _attacks(folder: Path) -> list[float]:
 
 
 async def _attack(demo: DemoRun, key: str, address: str) -> float:
-    device = _device(demo, address)
+    device = await _device(demo, address)
     before = demo.listing()
     await demo.site("beat", key)
     await asyncio.sleep(0.1)
@@ -140,10 +140,14 @@ async def _attack(demo: DemoRun, key: str, address: str) -> float:
     return report.beat.ended - report.attack.began
 
 
-def _device(demo: DemoRun, address: str) -> Device:
+async def _device(demo: DemoRun, address: str) -> Device:
     reader = open_reader(f"sqlite:///{demo.settings.home / 'control.db'}")
     try:
-        found = reader.page("default", Device, limit=100).items
+        for _ in range(300):
+            for device in reader.page("default", Device, limit=100).items:
+                if address in device.addresses and not device.merged_into:
+                    return device
+            await asyncio.sleep(0.1)
     finally:
         reader.close()
-    return next(device for device in found if address in device.addresses)
+    raise RuntimeError(f"{address} never became a device")
