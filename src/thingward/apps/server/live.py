@@ -183,11 +183,15 @@ async def stream(
     """
     try:
         yield b": listening\n\n"
+        clock = asyncio.get_running_loop().time
+        last = clock()
         while not listener.closed:
             records = await listener.take(beat_s)
             if not allowed():
                 return
             frames = [write(record) for record in records if wanted(record)]
-            yield b"".join(frames) or b": beat\n\n"
+            if frames or clock() - last >= beat_s:
+                yield b"".join(frames) or b": beat\n\n"
+                last = clock()
     finally:
         broadcaster.forget(listener)

@@ -35,7 +35,17 @@ class Switch:
     """A backend that hands everything to another one, which tests exchange: the application is built once."""
 
     def __init__(self, core: TinyCore) -> None:
-        self.core = core
+        self._listening = core.listening
+        self._core = core
+
+    @property
+    def core(self) -> TinyCore:
+        return self._core
+
+    @core.setter
+    def core(self, core: TinyCore) -> None:
+        core.listening = self._listening
+        self._core = core
 
     @property
     def control(self) -> object:

@@ -58,7 +58,7 @@ class TinyCore:
         self.response = ResponseStage()
         self.fails_with: Exception | None = None
         self._attack = attack
-        self._live: set[asyncio.Queue[Record]] = set()
+        self.listening: set[asyncio.Queue[Record]] = set()
         handlers = identity_handlers() | response_handlers(self.response.situation)
         handlers |= {StartAttack: self._start_attack, TestNotification: _test, ImportRecords: _import}
         self.desk = Desk(handlers)
@@ -88,7 +88,7 @@ class TinyCore:
         self.events.append(DEFAULT_TENANT, [r for r in kept if isinstance(r, Event | Finding)])
         self.control.commit(DEFAULT_TENANT, [Put(r) for r in kept if not isinstance(r, Event)])
         for record in kept:
-            for queue in self._live:
+            for queue in self.listening:
                 queue.put_nowait(record)
 
     def _apply(self, command: Apply) -> Outcome:
@@ -134,16 +134,16 @@ class TinyCore:
 
     async def live(self) -> AsyncIterator[Record]:
         queue: asyncio.Queue[Record] = asyncio.Queue()
-        self._live.add(queue)
+        self.listening.add(queue)
         try:
             while True:
                 yield await queue.get()
         finally:
-            self._live.discard(queue)
+            self.listening.discard(queue)
 
     @property
     def listened(self) -> bool:
-        return bool(self._live)
+        return bool(self.listening)
 
     async def health(self) -> Health:
         return self.health_now
