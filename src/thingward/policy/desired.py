@@ -61,13 +61,14 @@ def desired_state(
     standing: dict[str, Device] = {device.uid: device for device in here if not device.merged_into}
     words = site_words(here, controllers)
     time_names = [value for value in roles.get("ntp", ()) if not _is_address(value)]
+    named_only = bool(time_names) and len(time_names) == len(roles.get("ntp", ()))
     entries = []
     named: set[str] = set()
     for uid, approval in sorted(approvals_in_force(approvals, here).items()):
         device = standing.get(uid)
         if device is None or device.group or device.role == "gateway" or not (device.macs or device.addresses):
             continue
-        acls = tuple(_expanded(approval.acls, words, time_names))
+        acls = tuple(_expanded(approval.acls, words, time_names, named_only=named_only))
         named.update(acl.value for acl in acls if acl.peer is PeerKind.DEVICE)
         entries.append(EnforcementEntry(device=uid, macs=device.macs, addresses=device.addresses, acls=acls))
     return EnforcementState(
@@ -82,12 +83,13 @@ def desired_state(
     )
 
 
-def _expanded(acls: Iterable[Acl], words: Site, time_names: Sequence[str]) -> list[Acl]:
+def _expanded(acls: Iterable[Acl], words: Site, time_names: Sequence[str], *, named_only: bool) -> list[Acl]:
     found: dict[Acl, None] = {}
     for acl in acls:
-        for plain in resolve_acl(acl, words):
+        is_time = acl.peer is PeerKind.ROLE and acl.value == "ntp" and acl.direction == "out"
+        for plain in () if is_time and named_only else resolve_acl(acl, words):
             found[plain] = None
-        if acl.peer is PeerKind.ROLE and acl.value == "ntp" and acl.direction == "out":
+        if is_time:
             for name in time_names:
                 found[msgspec.structs.replace(acl, peer=PeerKind.NAME, value=f"*.{name}")] = None
     return list(found)

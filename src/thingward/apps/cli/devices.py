@@ -104,7 +104,7 @@ def export_profile(
     uid: Uid,
     *,
     form: Annotated[
-        Literal["mud", "nftables", "openwrt", "csv"], Parameter(name=["--format", "-f"], help="Which form.")
+        Literal["mud", "nftables", "openwrt", "dnsmasq", "csv"], Parameter(name=["--format", "-f"], help="Which form.")
     ] = "mud",
     to: Annotated[Path | None, Parameter(help="File to write; standard output if not given.")] = None,
 ) -> None:
