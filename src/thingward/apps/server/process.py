@@ -22,6 +22,7 @@ from thingward.runtime.console_tls import console_certificate, is_loopback
 
 DEMO_NOTE = "Every device is simulated and lives in network namespaces of this machine; nothing real is touched."
 GRACE_S = 3
+CONNECTION_LIMIT = 400
 
 
 async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
@@ -37,6 +38,9 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # else anybody on this machine could name another address, past the lock-out of sign-ins
+        ws="none",
+        limit_concurrency=CONNECTION_LIMIT,
         date_header=True,
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=certificate.chain_file if certificate else None,

@@ -1,1 +1,0 @@
-"""Certificates for our own listeners."""
