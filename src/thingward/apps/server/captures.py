@@ -19,7 +19,7 @@ from msgspec import Meta
 from thingward.apps.server.backend import Options
 from thingward.apps.server.judge import Progress
 from thingward.apps.server.metrics import Metrics
-from thingward.model.errors import InvalidInput, LimitExceeded, NotFound, ThingwardError, Unavailable
+from thingward.model.errors import InvalidInput, LimitExceeded, NotFound, ThingwardError, Unavailable, UnsupportedHere
 from thingward.runtime.guard_result import GuardResult
 
 KEEP_LIMIT: Final = 20
@@ -121,7 +121,7 @@ class CaptureDesk:
             UnsupportedHere, Unavailable: captures are off, or the disk refused.
         """
         if not self.available:
-            raise Unavailable("captures cannot be judged here.", hint="Run: thingward guard FILE")
+            raise UnsupportedHere("captures cannot be judged here.", hint="Run: thingward guard FILE")
         if self._waiting.full():
             raise LimitExceeded(f"{WAIT_LIMIT} captures are waiting.", hint="Come back when one is done.")
         now = self._now()

@@ -18,7 +18,7 @@ from thingward.model.event import Event
 from thingward.model.finding import Finding
 from thingward.model.flow import Apply
 from thingward.model.ids import DEFAULT_TENANT, Uid, hashed_uid
-from thingward.model.intent import Answer, ImportRecords, Intent, StartAttack, TestNotification
+from thingward.model.intent import Answer, ExportEvidence, ImportRecords, Intent, StartAttack, TestNotification
 from thingward.model.principal import AuditEntry
 from thingward.model.record import Record
 from thingward.ports.control_store import Put
@@ -60,7 +60,12 @@ class TinyCore:
         self._attack = attack
         self.listening: set[asyncio.Queue[Record]] = set()
         handlers = identity_handlers() | response_handlers(self.response.situation)
-        handlers |= {StartAttack: self._start_attack, TestNotification: _test, ImportRecords: _import}
+        handlers |= {
+            StartAttack: self._start_attack,
+            TestNotification: _test,
+            ImportRecords: _import,
+            ExportEvidence: _evidence,
+        }
         self.desk = Desk(handlers)
 
     def now(self) -> float:
@@ -163,3 +168,7 @@ def _test(intent: Intent, context: DeskContext) -> Decision:
 def _import(intent: Intent, context: DeskContext) -> Decision:
     records = tuple(decode_batch(intent.body.batch))
     return Decision(records=records, plan=(f"import {len(records)} records",), target=intent.body.source)
+
+
+def _evidence(intent: Intent, context: DeskContext) -> Decision:
+    return Decision(plan=("bundle evidence.zip",), path="/folder/evidence.zip", target=intent.body.target)

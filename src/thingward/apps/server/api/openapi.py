@@ -80,6 +80,8 @@ def _complete(schema: dict[str, Any], access: dict[str, object]) -> dict[str, An
 def _complete_operation(method: str, operation: dict[str, Any], access: object) -> None:
     text = str(operation.get("description") or "")
     operation["summary"] = text.split(". ")[0].split("\n")[0].rstrip(".")
+    if operation.get("operationId") in _RAW_BODIES:
+        operation["requestBody"] = _RAW_BODY
     responses = operation.setdefault("responses", {})
     responses.pop("400", None)
     responses["default"] = {"$ref": "#/components/responses/Problem"}
@@ -97,6 +99,12 @@ def _complete_operation(method: str, operation: dict[str, Any], access: object) 
         operation.setdefault("parameters", []).append(_CSRF)
 
 
+#: Operations whose body is read as a stream, as it is.
+_RAW_BODIES: Final = ("uploadCapture", "importRecords")
+_RAW_BODY: Final = {
+    "required": True,
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
 _CSRF: Final = {
     "name": "X-CSRF-Token",
     "in": "header",
