@@ -71,8 +71,18 @@ is_done() { [ -f "$venv/.thingward-$1" ] && [ "$(cat "$venv/.thingward-$1")" = "
 
 stamp="$(wanted)"
 [ -x "$venv/bin/python" ] || create_venv
+# Kernels change with the code, not with the locks: they have a stamp of their own.
+kernels="$(cat src/thingward/wire/packets/*.py | sha256sum | cut -d' ' -f1)"
+warm() {
+    [ -f "$venv/.thingward-kernels" ] && [ "$(cat "$venv/.thingward-kernels")" = "$kernels" ] && return
+    say "setup: compiling the packet kernels once"
+    "$venv/bin/thingward" warm || stop "setup: the packet kernels cannot be compiled (above)."
+    printf '%s\n' "$kernels" >"$venv/.thingward-kernels"
+}
+
 if is_done "$level" || { [ "$level" = run ] && is_done dev; }; then
     "$venv/bin/python" hatch_build.py --check >/dev/null || fetch_assets
+    warm
     exit 0
 fi
 
@@ -87,7 +97,6 @@ say "setup: fetching the console's libraries"
 fetch_assets
 say "setup: installing thingward from this checkout"
 install --no-deps --no-build-isolation -e .
-say "setup: compiling the packet kernels once"
-"$venv/bin/thingward" warm || say "setup: that failed (above); the first run will compile instead"
+warm
 printf '%s\n' "$stamp" >"$venv/.thingward-$level"
 say "setup: done"

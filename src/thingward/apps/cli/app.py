@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went away (`| head`): nobody is left to tell; keep the interpreter from trying at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
+    except OSError as error:
+        sys.stderr.write(f"thingward: {error.filename or 'output'}: {error.strerror}.\n")
+        return EXIT_ERROR
     except _cyclopts_error():
         return EXIT_USAGE
     return result if isinstance(result, int) else 0

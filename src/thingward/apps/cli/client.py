@@ -43,7 +43,8 @@ class Client:
 
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca_file) if ca_file else True
         headers = {"authorization": f"Bearer {token}", "user-agent": "thingward-cli"}
-        base = url.rstrip("/") + "/api/v1"
+        self.url = url.rstrip("/")
+        base = self.url + "/api/v1"
         self._http = httpx.Client(base_url=base, headers=headers, verify=verify, timeout=TIMEOUT_S, trust_env=False)
 
     def call(

@@ -55,7 +55,7 @@ def make_link(name: str = "admin") -> None:
     """Print a one-time login link: it works once, for 15 minutes."""
     client = connect()
     made = client.call("POST", f"/users/{name}/login-link")
-    sys.stdout.write(f"{made['path']}\n")
+    sys.stdout.write(f"{client.url}{made['path']}\n")
 
 
 @token.command(name="list")

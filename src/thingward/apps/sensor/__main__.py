@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def warm() -> int:
-    """Compile all packet kernels into the cache: importing them does it."""
-    import thingward.sensing.sensor
-    import thingward.wire.packets.scan  # noqa: F401
+    """Compile all packet kernels into the cache."""
+    import thingward.sensing.sensor  # noqa: F401 - brings the kernels that only it imports
+    from thingward.wire.packets.warm import warm as warm_kernels
 
+    warm_kernels()
     return 0
 
 
