@@ -382,6 +382,8 @@ def test_metrics_are_prometheus_text(http, api, core):
     text = http.get("/metrics", headers={"host": "localhost"}).text
     assert f'{PREFIX}http_requests_total{{method="GET",route="/api/v1/devices",status="200"}}' in text
     assert f"{PREFIX}core_events_total 812345" in text
+    assert f"{PREFIX}devices 23" in text
+    assert f'{PREFIX}source_blind_seconds{{source="sensor:eth0"}} 840' in text
     for line in text.splitlines():
         assert line.startswith("#") or len(line.rsplit(" ", 1)) == 2
 

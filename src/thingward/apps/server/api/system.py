@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
@@ -13,6 +14,7 @@ from thingward.apps.server.backend import Health
 from thingward.apps.server.callers import PUBLIC, caller_of, verify
 from thingward.apps.server.deps import Deps
 from thingward.apps.server.standing import DAY_S, source_standing
+from thingward.model.device import Device
 from thingward.model.errors import ThingwardError
 
 
@@ -70,8 +72,21 @@ async def metrics(request: Request[Any, Any, Any], deps: NamedDependency[Deps]) 
     """Give metrics as Prometheus text. On loopback anybody may read them, else a token with status:read."""
     if not deps.options.metrics_open or not is_local_name(request.headers.get("host", "")):
         verify(caller_of(request), "status:read")
-    text = deps.metrics.render(await deps.backend.health())
+    text = deps.metrics.render(await measured(deps))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def measured(deps: Deps) -> Health:
+    """Give the platform's health with what is counted only when metrics are read: devices, sources' blind time."""
+    health = await deps.backend.health()
+    try:
+        where = {"merged_into": "", "group": "false"}
+        count = await asyncio.to_thread(deps.backend.control.count, deps.tenant, Device, where=where)
+        deps.metrics.put("devices", count)
+        sources = health.sources or await asyncio.to_thread(source_standing, deps, deps.now() - DAY_S)
+    except ThingwardError:
+        return health
+    return msgspec.structs.replace(health, sources=sources)
 
 
 def is_local_name(host: str) -> bool:
