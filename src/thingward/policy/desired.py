@@ -11,6 +11,7 @@ from thingward.model.action import Approval, EnforcementEntry, EnforcementState,
 from thingward.model.device import Device
 from thingward.model.ids import DEFAULT_SITE
 from thingward.model.profile import Acl, PeerKind
+from thingward.policy.preview import resolves_elsewhere
 from thingward.policy.verdict import Site, resolve_acl
 
 
@@ -68,7 +69,7 @@ def desired_state(
         device = standing.get(uid)
         if device is None or device.group or device.role == "gateway" or not (device.macs or device.addresses):
             continue
-        acls = tuple(_expanded(approval.acls, words, time_names, named_only=named_only))
+        acls = tuple(_expanded(as_enforceable(approval.acls), words, time_names, named_only=named_only))
         named.update(acl.value for acl in acls if acl.peer is PeerKind.DEVICE)
         entries.append(EnforcementEntry(device=uid, macs=device.macs, addresses=device.addresses, acls=acls))
     return EnforcementState(
@@ -81,6 +82,16 @@ def desired_state(
         limits=limits or Limits(),
         fleet_size=sum(not device.group for device in standing.values()),
     )
+
+
+def as_enforceable(acls: Sequence[Acl]) -> tuple[Acl, ...]:
+    """Mark names as not resolved here where the device asks another resolver than the site's.
+
+    The set behind such a name would stay empty, and the device would be refused what was approved.
+    """
+    if not resolves_elsewhere(acls):
+        return tuple(acls)
+    return tuple(msgspec.structs.replace(acl, resolved=False) if acl.peer is PeerKind.NAME else acl for acl in acls)
 
 
 def _expanded(acls: Iterable[Acl], words: Site, time_names: Sequence[str], *, named_only: bool) -> list[Acl]:

@@ -178,16 +178,25 @@ def _reach(profile: MudProfile, devices: Sequence[Device], roles: Mapping[str, S
     return len(uids & {device.uid for device in others})
 
 
-def not_by_name(acls: Iterable[Acl]) -> list[str]:
+def resolves_elsewhere(acls: Iterable[Acl]) -> bool:
+    """Tell whether a profile asks a resolver of its own choice for names."""
+    return any(
+        acl.direction == "out" and acl.peer is PeerKind.ADDRESS and acl.port in (53, 853) and acl.proto in (TCP, UDP)
+        for acl in acls
+    )
+
+
+def not_by_name(acls: Sequence[Acl]) -> list[str]:
     """List what cannot be enforced by name, each with why."""
     lines = []
+    elsewhere = resolves_elsewhere(acls)
     for acl in acls:
         service = service_text(acl.proto, acl.port)
         if acl.direction != "out" or acl.origin == "default":
             continue
         if acl.peer is PeerKind.NAME and acl.value.removeprefix("*.") in DOH_NAMES:
             lines.append(f"{acl.value} {service}: the device may resolve names there (DNS over HTTPS or TLS)")
-        elif acl.peer is PeerKind.NAME and not acl.resolved:
+        elif acl.peer is PeerKind.NAME and (elsewhere or not acl.resolved):
             lines.append(f"{acl.value} {service}: the device did not ask the site's resolver for it")
         elif acl.peer is PeerKind.ADDRESS and acl.port in (53, 853) and acl.proto in (TCP, UDP):
             lines.append(f"{acl.value} {service}: the device resolves names there, not at the site's resolver")

@@ -62,3 +62,13 @@ def test_a_diff_ignores_figures_of_use() -> None:
     assert [item.port for item in changed.added] == [80] and [item.port for item in changed.removed] == [22]
     assert [item.port for item in changed.kept] == [443] and not changed.is_empty
     assert not diff_acls([acl(resolved=False)], [acl()]).is_empty
+
+
+def test_names_of_a_device_with_a_resolver_of_its_own_do_not_rest_on_ours() -> None:
+    cloud = acl(PeerKind.NAME, "cloud.example", port=443)
+    own = acl(PeerKind.ADDRESS, "8.8.8.8", proto=17, port=53)
+    here = [device()]
+    (with_ours,) = desired_state([approval(cloud)], here, {}).entries
+    (with_its_own,) = desired_state([approval(cloud, own)], here, {}).entries
+    assert [entry.resolved for entry in with_ours.acls if entry.peer is PeerKind.NAME] == [True]
+    assert [entry.resolved for entry in with_its_own.acls if entry.peer is PeerKind.NAME] == [False]
