@@ -303,7 +303,15 @@ def _packs(settings: Settings) -> Iterator[Check]:
 
     loaded = load_packs(settings.home)
     for problem in loaded.problems:
-        yield Check(name="indicator packs", verdict="warn", found=problem, means="its addresses are not looked for")
+        yield Check(
+            name="indicator packs",
+            verdict="warn",
+            found=problem,
+            means="its addresses are not looked for",
+            mend="thingward pack import FILE",
+        )
     mend = "" if loaded.infos else "thingward pack import FILE"
     verdict: Verdict = "ok" if loaded.infos else "warn"
-    yield Check(name="indicator packs", verdict=verdict, found=packs_text(loaded.infos, time.time()), mend=mend)
+    means = "" if loaded.infos else "talk to known-bad addresses is not noticed"
+    found = packs_text(loaded.infos, time.time())
+    yield Check(name="indicator packs", verdict=verdict, found=found, means=means, mend=mend)

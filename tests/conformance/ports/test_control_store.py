@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -30,28 +31,29 @@ Open = Callable[[], ControlStore]
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """A PostgreSQL of our own on a Unix socket."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = str(found[-1]) if found else shutil.which("initdb")
     if initdb is None:
         pytest.skip("no postgresql installed")
     pytest.importorskip("psycopg")
-    folder = tmp_path_factory.mktemp("pg")
-    data = folder / "data"
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    for path in (folder, *folder.parents):
-        if user and path.owner() == "root" and path.name.startswith("pytest"):
-            path.chmod(0o755)
-    folder.chmod(0o777)
     control = str(Path(initdb).with_name("pg_ctl"))
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    subprocess.run([*user, initdb, "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True)
-    subprocess.run(
-        [*user, control, "-D", data, "-o", options, "-l", data / "log", "-w", "start"], check=True, capture_output=True
-    )
-    yield f"postgresql://test@/postgres?host={folder}"
-    subprocess.run([*user, control, "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
+    # Not below pytest's own folder: root's is closed to the user that PostgreSQL has to run as.
+    with tempfile.TemporaryDirectory(prefix="thingward-pg-") as name:
+        folder, data = Path(name), Path(name) / "data"
+        folder.chmod(0o777)
+        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        steps = (
+            [initdb, "-D", data, "-A", "trust", "-U", "test"],
+            [control, "-D", data, "-o", options, "-l", data / "log", "-w", "start"],
+        )
+        for step in steps:
+            subprocess.run([*user, *step], check=True, capture_output=True, cwd=folder)
+        yield f"postgresql://test@/postgres?host={folder}"
+        stop = [control, "-D", data, "-m", "immediate", "stop"]
+        subprocess.run([*user, *stop], check=True, capture_output=True, cwd=folder)
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
