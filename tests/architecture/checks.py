@@ -255,6 +255,20 @@ def budgets(package: Path) -> list[str]:
     return faults
 
 
+def swallowed_ends(package: Path) -> list[str]:
+    """Waits for another task that would take the end of the waiting one for the end of the other."""
+    faults = []
+    for path in modules(package):
+        for node in ast.walk(parse(path)):
+            if not isinstance(node, ast.With) or "CancelledError" not in ast.unparse(node.items[0]):
+                continue
+            waits = [n for part in node.body for n in ast.walk(part) if isinstance(n, ast.Await)]
+            if any(isinstance(wait.value, ast.Name | ast.Attribute) for wait in waits):
+                where = f"{path.relative_to(package)}:{node.lineno}"
+                faults.append(f"{where}: swallows its own cancellation; use gather(task, return_exceptions=True)")
+    return faults
+
+
 def runtime_share(package: Path) -> list[str]:
     """A runtime that has outgrown its share of the code."""
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules(package)}

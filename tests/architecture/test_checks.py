@@ -46,6 +46,7 @@ BAD = [
     (checks.impure, "inventory/a.py", "open('x')"),
     (checks.impure, "model/a.py", "import os\nx = os.urandom(8)"),
     (checks.imported_scripts, "assurance/a.py", "from thingward.assurance import verify_bundle"),
+    (checks.swallowed_ends, "a.py", "async def f():\n    with suppress(CancelledError):\n        await self._task"),
     (checks.budgets, "a.py", LONG),
     (checks.budgets, "a.py", "x = 1\n" * 801),
     (checks.budgets, "a.py", "".join(f"def f{n}():\n" + "    pass\n" * 12 for n in range(9))),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -114,9 +113,7 @@ class Dispatcher:
         """Stop the workers; what is still queued is lost and counted."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for name, queue in self._queues.items():
             if queue.qsize():
                 self.dropped[name] = self.dropped.get(name, 0) + queue.qsize()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from thingward.model.flow import Notify
-from thingward.runtime.notify import DIGEST_LIMIT, REPEAT_S, NotifySettings, Outbox
+from thingward.runtime.notify import DIGEST_LIMIT, REPEAT_S, Dispatcher, NotifySettings, Outbox
 
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 86400 + 12 * 3600
 
@@ -43,3 +47,40 @@ def test_digest_waits_for_its_hour() -> None:
     outbox.offer(message("q", urgency=1), NOON)
     assert outbox.digest(NOON) is None
     assert outbox.digest(NOON + 3600) is not None
+
+
+class Stubborn:
+    """A channel that takes its time to end."""
+
+    name = "stubborn"
+
+    def __init__(self) -> None:
+        self.taken = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def notify(self, tenant: str, message: Notify) -> None:
+        self.taken.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.may_end.wait()
+
+    async def export(self, tenant: str, records: object) -> None:
+        pass
+
+
+def test_whoever_closes_can_itself_be_cancelled() -> None:
+    async def run() -> None:
+        channel = Stubborn()
+        notifying = Dispatcher([channel], Outbox(NotifySettings()), lambda: NOON)
+        notifying.start()
+        assert notifying.notify(message("k"))
+        await channel.taken.wait()
+        closing = asyncio.create_task(notifying.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        channel.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+    asyncio.run(run())

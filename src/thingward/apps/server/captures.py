@@ -99,8 +99,7 @@ class CaptureDesk:
         """Stop judging; the child is ended, its capture stays waiting for nobody and is forgotten at the next start."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def list(self) -> tuple[Capture, ...]:
         """Give all captures, newest first."""

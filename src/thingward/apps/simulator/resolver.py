@@ -42,11 +42,12 @@ class Dnsmasq:
 
     async def close(self) -> None:
         """Stop it."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._end()
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+        finally:
+            self._end()
 
     def _begin(self) -> None:
         hosts = [f"dhcp-host={item.mac},{item.address},{item.hostname},{LEASE_S}" for item in self._site.devices]

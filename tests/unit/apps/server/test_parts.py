@@ -255,6 +255,32 @@ def test_stream_ends_when_it_is_no_longer_allowed(broadcaster):
     asyncio.run(run())
 
 
+def test_whoever_stops_the_stream_can_itself_be_cancelled():
+    async def run():
+        reading, may_end = asyncio.Event(), asyncio.Event()
+
+        class Stubborn:
+            async def live(self):
+                reading.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await may_end.wait()
+                yield None
+
+        slow = Broadcaster(Stubborn(), Metrics())
+        await slow.start()
+        await reading.wait()
+        stopping = asyncio.create_task(slow.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+
+    asyncio.run(run())
+
+
 def test_stream_filters():
     hall = uid_of("cam-hall")
     found = finding("cam-hall", "scan.ports", "t", "r", 4, NOW)
