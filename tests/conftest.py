@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
 # A skip that begins with this is no lack of a tool: the case does not exist here.
 NOT_APPLICABLE = "not applicable:"
+# What the packet filter held of ours when the tests began.
+TABLES = pytest.StashKey[frozenset[str]]()
 # Tests with these markers share the machine (addresses, namespaces, ports): one worker runs them.
 ALONE = ("root", "netns", "browser", "servers")
 
@@ -77,6 +79,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default=None, help="folder for the browser tests' screenshots")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note what `pytest_sessionfinish` compares; xdist's workers leave that to the process that started them."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[TABLES] = our_tables()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run."""
     for item in items:
@@ -120,6 +128,29 @@ def forbid_skip(report: pytest.TestReport | pytest.CollectReport, in_ci: bool) -
     if not reason.startswith(NOT_APPLICABLE):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI=true forbids: {reason}"
+
+
+def our_tables() -> frozenset[str]:
+    """Tables of ours in the packet filter of the network that the tests run in; none where that cannot be asked."""
+    nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if nft is None or os.geteuid() != 0:
+        return frozenset()
+    told = subprocess.run([nft, "list", "tables"], capture_output=True, text=True, check=False).stdout
+    return frozenset(line for line in told.splitlines() if "thingward" in line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Tests leave this machine's own packet filter as it was: whatever starts a warden does it in a network of its own."""
+    yield
+    before = session.config.stash.get(TABLES, None)
+    if before is None or (after := our_tables()) == before:
+        return
+    changed = ", ".join([f"new: {line}" for line in after - before] + [f"gone: {line}" for line in before - after])
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    terminal.write_line(f"The tests changed this machine's packet filter. {changed}", red=True)
+    terminal.write_line("(Unless a platform was started or stopped beside them: then run them again.)")
 
 
 @pytest.hookimpl(wrapper=True)

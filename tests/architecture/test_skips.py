@@ -77,3 +77,27 @@ def test_what_shares_the_machine_runs_on_one_worker(tmp_path):
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     assert "8 passed" in output, output
     assert len({line for line in output.splitlines() if line.startswith("pid ")}) == 1, output
+
+
+LEAVES_A_TABLE = """
+import subprocess
+
+def test_leaves_a_table():
+    subprocess.run(["nft", "add table inet thingward"], check=True)
+"""
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_table_that_tests_leave_behind_fails_them(tmp_path, in_namespace, need_program, workers):
+    need_program("nft")
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests" / "test_made_up.py").write_text(LEAVES_A_TABLE)
+    options = ["-p", "no:cacheprovider", "-n", workers, "--dist", "loadfile"]
+    command = [*in_namespace, sys.executable, "-m", "pytest", *options, "tests"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
+    assert "changed this machine's packet filter. new: table inet thingward" in done.stdout, done.stdout
+    assert done.returncode == 1
