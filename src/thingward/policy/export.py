@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from typing import Final, Literal
 
 from thingward.model.action import EnforcementState
@@ -23,17 +24,18 @@ COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def export_profile(profile: MudProfile, device: Device, state: EnforcementState, form: Form) -> str:
+def export_profile(profile: MudProfile, device: Device, state: Callable[[], EnforcementState], form: Form) -> str:
     """Write a profile in a form.
 
     Args:
-        state: what `desired_state` gives for this device alone: rules need the addresses behind devices and roles.
+        state: gives what `desired_state` gives for this device alone; asked by the forms that are rules, which need the
+            addresses behind devices and roles.
     """
     if form == "mud":
         return render_mud(profile, device)
     if form == "csv":
         return render_csv(profile)
-    ruleset = build_ruleset({str(profile.tenant): state})
+    ruleset = build_ruleset({str(profile.tenant): state()})
     if form == "dnsmasq":
         return render_dnsmasq(ruleset.names)
     return render_openwrt(ruleset) if form == "openwrt" else render_file(ruleset)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from thingward.apps.server.deps import Deps
-from thingward.model.action import Approval
-from thingward.model.device import Device
+from thingward.apps.server.standing import all_devices
+from thingward.model.action import Approval, EnforcementState
+from thingward.model.device import Device, Site
+from thingward.model.errors import InvalidInput
 from thingward.model.profile import Acl, MudProfile, Preview
+from thingward.policy.desired import desired_state
+
+_SERVES_AS: Final = {"gateway": ("gateway", "dns", "dhcp", "ntp"), "resolver": ("dns",)}
 
 
 class ProfileDiff(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,3 +112,36 @@ def approval_queue(deps: Deps, *, site: str = "", kind: str = "", limit: int = 1
     return tuple(
         sorted(items, key=lambda item: (not item.profile.settled.is_settled, item.device.kind, item.device.uid))
     )
+
+
+def state_of_profile(deps: Deps, device: Device, profile: MudProfile) -> EnforcementState:
+    """Give what the network would hold if this one profile were approved and nothing else.
+
+    Raises:
+        InvalidInput: no rules are made for such a device.
+    """
+    devices = all_devices(deps, device.site)
+    roles: dict[str, tuple[str, ...]] = {}
+    for row in devices:
+        for role in _SERVES_AS.get(row.role, ()):
+            roles[role] = (*roles.get(role, ()), *row.addresses)
+    approval = Approval(
+        uid=profile.uid,
+        tenant=profile.tenant,
+        time=profile.time,
+        source=profile.source,
+        scope="device",
+        target=device.uid,
+        device=device.uid,
+        profile=profile.uid,
+        site=device.site,
+        acls=profile.acls,
+    )
+    networks = next((row.networks for row in deps.newest(Site, 1, name=device.site)), ())
+    state = desired_state([approval], devices, roles, site=device.site, networks=networks)
+    if not state.entries:
+        raise InvalidInput(
+            f"no rules are made for {device.uid!r}: it is a gateway, a group or has no address.",
+            hint="Export MUD or CSV.",
+        )
+    return state

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+import msgspec
 import pytest
 
 from tests.unit.apps.server.sample import NOW, PASSWORD, uid_of
@@ -16,6 +17,8 @@ from thingward.model.device import Device, Mode
 from thingward.model.errors import Unavailable
 from thingward.model.finding import Case
 from thingward.model.principal import Principal, Session, Token
+from thingward.model.profile import Acl, MudProfile, PeerKind
+from thingward.ports.control_store import Put
 
 HALL = uid_of("cam-hall")
 
@@ -161,6 +164,23 @@ def test_export_contents(api):
     assert "00:00:5e:00:53:11" in api.get(f"/devices/{HALL}/profile/export?form=nftables").text
     rows = list(csv.DictReader(io.StringIO(api.get(f"/devices/{HALL}/profile/export?form=csv").text)))
     assert {row["value"] for row in rows} >= {"dns", "api.northwind.example"}
+
+
+def test_exported_rules_are_those_that_approval_would_set(api, core):
+    assert "nftset=/api.northwind.example/" in api.get(f"/devices/{HALL}/profile/export?form=dnsmasq").text
+    (profile,) = core.control.page("default", MudProfile, where={"device": HALL}, limit=1).items
+    elsewhere = Acl(direction="out", peer=PeerKind.ADDRESS, value="1.1.1.1", proto=6, port=853)
+    core.control.commit("default", [Put(msgspec.structs.replace(profile, acls=(*profile.acls, elsewhere)))])
+    # It asks another resolver: the sets behind its names would stay empty.
+    assert "nftset=" not in api.get(f"/devices/{HALL}/profile/export?form=dnsmasq").text
+
+
+def test_no_rules_are_exported_that_would_shut_the_gateway_in(api, core):
+    (profile,) = core.control.page("default", MudProfile, where={"device": HALL}, limit=1).items
+    gateway = msgspec.structs.replace(profile, uid="p-gateway", device=uid_of("gateway"))
+    core.control.commit("default", [Put(gateway)])
+    problem(api.get(f"/devices/{uid_of('gateway')}/profile/export?form=nftables"), 422, "input.invalid")
+    assert api.get(f"/devices/{uid_of('gateway')}/profile/export?form=csv").status_code == 200
 
 
 def test_edit_is_refused_if_the_device_changed(api):

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from thingward.apps.server.deps import Ask, Deps
-from thingward.apps.server.exports import Form, render_profile
-from thingward.apps.server.profiles import ProfileDiff, approval_in_force, compare, newest_preview, newest_profile
+from thingward.apps.server.profiles import (
+    ProfileDiff,
+    approval_in_force,
+    compare,
+    newest_preview,
+    newest_profile,
+    state_of_profile,
+)
 from thingward.model.device import Device
 from thingward.model.errors import NotFound
 from thingward.model.intent import NoteExport
 from thingward.model.profile import MudProfile, Preview
+from thingward.policy import export
+from thingward.policy.export import Form
+
+#: Form to media type and file name suffix.
+_FORMS: Final[dict[Form, tuple[str, str]]] = {
+    "mud": ("application/mud+json", "mud.json"),
+    "nftables": ("text/plain", "nft"),
+    "openwrt": ("text/plain", "openwrt.nft"),
+    "dnsmasq": ("text/plain", "dnsmasq.conf"),
+    "csv": ("text/csv", "csv"),
+}
 
 
 def _profile(deps: Deps, uid: str) -> MudProfile:
@@ -71,7 +88,8 @@ async def export_profile(
 ) -> Response[Any]:
     """Export the newest profile as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited."""
     device, profile = deps.get(Device, uid), _profile(deps, uid)
-    text, media_type, suffix = render_profile(deps, device, profile, form)
+    text = export.export_profile(profile, device, lambda: state_of_profile(deps, device, profile), form)
+    media_type, suffix = _FORMS[form]
     await ask(NoteExport(what="profile", target=uid, form=form))
     name = f"thingward-{uid}.{suffix}"
     return Response(
