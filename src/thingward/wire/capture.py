@@ -71,6 +71,10 @@ def refuse(head: bytes) -> NotACapture:
     return NotACapture("not a capture: neither pcap nor pcapng.", hint="Give a pcap or pcapng file, or one in gzip.")
 
 
+def _too_little(problem: Malformed) -> NotACapture:
+    return NotACapture(f"{problem.reason} before its content began.", hint="Get the file again, whole.")
+
+
 class CaptureDecoder:
     """Reads one capture from chunks of any size; holds at most a chunk and one unfinished record.
 
@@ -131,7 +135,10 @@ class CaptureDecoder:
             yield from self._read(part, final=False)
         problem = self._inflater.problem
         if problem is not None or final:
-            yield from self._read(b"", final=True)
+            try:
+                yield from self._read(b"", final=True)
+            except NotACapture as error:
+                raise error if problem is None else _too_little(problem) from error
         self._stopped = problem
 
     def _read(self, data: bytes, *, final: bool) -> Iterator[PacketBatch]:

@@ -212,6 +212,9 @@ def test_hostile_length_stops_without_being_believed() -> None:
         (b"\x28\xb5\x2f\xfd" + bytes(20), "zstd"),
         (gzip.compress(b"hello world, this is text", mtime=0), "neither pcap nor pcapng"),
         (gzip.compress(b"", mtime=0), "empty"),
+        (gzip.compress(b"", mtime=0)[:9], "gzip: cut short before its content began"),
+        (gzip.compress(write_pcap(PACKETS), mtime=0)[:12], "gzip: cut short before its content began"),
+        (b"\x1f\x8b" + bytes(20), "gzip: unknown compression method before its content began"),
     ],
 )
 def test_not_a_capture(data: bytes, words: str) -> None:
