@@ -12,7 +12,7 @@ from thingward.inventory.naming import wildcard_for
 from thingward.inventory.settle import settledness, thin
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.matching import AclIndex
-from thingward.model.profile import Acl, MudProfile, PeerKind
+from thingward.model.profile import Acl, Adoption, MudProfile, PeerKind
 from thingward.model.terms import ICMP, ICMP6, SERVICE_PORTS, TCP, UDP, FlowTerms, address_kind
 
 ADDRESSES_PER_ENTRY: Final = 16
@@ -122,6 +122,7 @@ class LearnerState(msgspec.Struct, kw_only=True):
     days: set[int] = set()
     dropped: int = 0
     version: int = 0
+    adopted: list[Adoption] = []
 
 
 class DeviceLearner:
@@ -170,6 +171,10 @@ class DeviceLearner:
         self._widen(entry)
         state.curve = thin([*state.curve, (state.telling, self.size)])
         return True
+
+    def knows(self, terms: FlowTerms) -> bool:
+        """Tell whether an entry stands for such flows."""
+        return self._index.find(terms) is not None
 
     def bind(self, address: str, name: str, *, claimed: bool = False) -> bool:
         """Take what DNS told the device: entries that rest on this bare address now rest on the name.
@@ -223,6 +228,14 @@ class DeviceLearner:
             self.state.version += 1
         return gone
 
+    def block(self, keys: Iterable[EntryKey]) -> None:
+        """Drop entries that another run found to be hostile; they are not learnt again."""
+        blocked = dict.fromkeys([*self.state.blocked, *keys])
+        for entry in list(self.state.entries):
+            if entry.origin != "default" and entry.key() in blocked:
+                self._remove(entry)
+        self.state.blocked = list(blocked)[: self._bounds.entries]
+
     def rename_device(self, old: str, new: str) -> bool:
         """Follow a peer whose record was absorbed by another one."""
         stale = [entry for entry in self.state.entries if entry.peer is PeerKind.DEVICE and entry.value == old]
@@ -264,6 +277,7 @@ class DeviceLearner:
         mine.hours |= theirs.hours
         mine.days |= theirs.days
         mine.blocked = [*mine.blocked, *theirs.blocked][: self._bounds.entries]
+        mine.adopted = [*mine.adopted, *(item for item in theirs.adopted if item not in mine.adopted)]
         mine.version += 1
 
     # -- what came of it ---------------------------------------------------------------------------------------
@@ -306,6 +320,7 @@ class DeviceLearner:
             acls=acls,
             settled=settled,
             dropped=state.dropped,
+            adopted=tuple(state.adopted),
         )
 
     def restore(self, state: LearnerState) -> None:

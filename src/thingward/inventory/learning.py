@@ -8,10 +8,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from thingward.inventory.adoption import Kept, join_learning, read_learnt
 from thingward.inventory.defaults import update_defaults
-from thingward.inventory.learner import DeviceLearner, LearnBounds, LearnerState
+from thingward.inventory.learner import DeviceLearner, LearnBounds
 from thingward.inventory.names import answered_addresses
-from thingward.inventory.traffic import TrafficLog, TrafficState
+from thingward.inventory.traffic import TrafficLog
 from thingward.model.device import Device
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
@@ -19,7 +20,7 @@ from thingward.model.finding import Finding
 from thingward.model.flow import Output
 from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant
 from thingward.model.observation import DnsData, Endpoint, FlowData
-from thingward.model.profile import MudProfile
+from thingward.model.profile import Learnt, MudProfile
 from thingward.model.record import Record
 from thingward.model.terms import TCP, FlowGroup, FlowTerms, is_answered, is_stray, terms_of
 
@@ -44,13 +45,8 @@ class _Pending(msgspec.Struct):
     learnt: bool
 
 
-class _Kept(msgspec.Struct, kw_only=True):
-    learner: LearnerState
-    traffic: TrafficState
-
-
 class _State(msgspec.Struct, kw_only=True):
-    devices: list[_Kept]
+    devices: list[Kept]
     pending: list[tuple[str, Side, _Pending]]
     merged: dict[str, str]
     dropped: dict[str, int]
@@ -87,6 +83,7 @@ class LearningStage:
 
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Learn from a batch; changed profiles follow its records."""
+        adopted = False
         for record in batch:
             kind = type(record)
             if kind is Event:
@@ -95,6 +92,11 @@ class LearningStage:
                 self._finding(record)  # type: ignore[arg-type]
             elif kind is Device:
                 self._device(record)  # type: ignore[arg-type]
+            elif kind is Learnt:
+                self._adopt(record, now)  # type: ignore[arg-type]
+                adopted = True
+        if adopted:  # it ends here: what is kept of it is the profile
+            batch = [record for record in batch if type(record) is not Learnt]
         return Output(records=[*batch, *self._due(now, self._bounds.interval_s)])
 
     def tick(self, now: float) -> Output:
@@ -114,7 +116,7 @@ class LearningStage:
         return msgspec.msgpack.encode(
             _State(
                 devices=[
-                    _Kept(learner=learner.state, traffic=self._traffic[uid].state())
+                    Kept(learner=learner.state, traffic=self._traffic[uid].state())
                     for uid, learner in self._learners.items()
                 ],
                 pending=[(flow, side, pending) for (flow, side), pending in self._pending.items()],
@@ -155,6 +157,12 @@ class LearningStage:
     def profiles(self) -> tuple[MudProfile, ...]:
         """Give all profiles."""
         return tuple(learner.profile(self._tenant, self._site, self._producer) for learner in self._learners.values())
+
+    def kept(self, device: str) -> Kept | None:
+        """Give a device's whole learning, so that another run can go on from it."""
+        uid = self._merged.get(device, device)
+        learner = self._learners.get(uid)
+        return Kept(learner=learner.state, traffic=self._traffic[uid].state()) if learner is not None else None
 
     def traffic(self, device: str) -> tuple[FlowGroup, ...]:
         """Give a device's recorded flows in a profile's terms, by time."""
@@ -290,6 +298,20 @@ class LearningStage:
         if learner is not None and device.maker and learner.state.maker != device.maker:
             learner.state.maker = device.maker
             learner.add_defaults(update_defaults(device.maker))
+
+    def _adopt(self, learnt: Learnt, now: float) -> None:
+        """Go on from what another run learnt of a device; the same record again changes nothing."""
+        learner = self._learner(learnt.device)
+        if learner is None or any(item.record == learnt.uid for item in learner.state.adopted):
+            return
+        uid = learner.state.device
+        kept = read_learnt(learnt, uid, self._bounds)
+        joined, self._traffic[uid] = join_learning(learner, self._traffic[uid], kept, learnt, self._bounds, now)
+        for old, new in self._merged.items():
+            joined.rename_device(old, new)
+        self._learners[uid] = joined
+        self._dirty.add(uid)
+        self._emitted.pop(uid, None)
 
     def _join(self, old: str, new: str) -> None:
         """Follow a merge of device records: what both did is what the one device needs."""

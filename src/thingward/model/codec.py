@@ -13,7 +13,7 @@ from thingward.model.event import Event
 from thingward.model.finding import Case, Finding
 from thingward.model.observation import Observation
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
-from thingward.model.profile import MudProfile, Preview
+from thingward.model.profile import Learnt, MudProfile, Preview
 
 AnyRecord = (
     Observation
@@ -35,6 +35,7 @@ AnyRecord = (
     | AuditEntry
     | LedgerEntry
     | SettingValue
+    | Learnt
 )
 
 _encoder = msgspec.msgpack.Encoder()

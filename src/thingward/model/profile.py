@@ -86,6 +86,24 @@ class Settledness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     missing: tuple[str, ...] = ()
 
 
+class Adoption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Learning that another run did and that this profile went on from.
+
+    Attributes:
+        record: uid of the `Learnt` record; the same one is taken once.
+        source: who brought it, for example `import:monday.pcap`.
+        first, last: what it covers, seconds since 1970. flows: flows that it had learnt from.
+        time: when it was taken over, seconds since 1970.
+    """
+
+    record: str
+    source: str
+    first: float = 0.0
+    last: float = 0.0
+    flows: int = 0
+    time: float = 0.0
+
+
 class MudProfile(Record, frozen=True, kw_only=True, tag="profile"):
     """Allowed communication of one device; uid is hashed from device and content version.
 
@@ -96,6 +114,7 @@ class MudProfile(Record, frozen=True, kw_only=True, tag="profile"):
         origin: `learnt`, `declared` or `merged`.
         mud_url: where a declared one came from.
         dropped: entries that the bound refused.
+        adopted: learning of other runs that it includes, oldest first.
     """
 
     device: str
@@ -107,6 +126,19 @@ class MudProfile(Record, frozen=True, kw_only=True, tag="profile"):
     systeminfo: str = ""
     settled: Settledness = Settledness()
     dropped: int = 0
+    adopted: tuple[Adoption, ...] = ()
+
+
+class Learnt(Record, frozen=True, kw_only=True, tag="learnt"):
+    """A device's learning as another run left it, so that the platform goes on from there instead of anew.
+
+    Attributes:
+        state: what `thingward.inventory.adoption` packs: entries, times, counts and the recorded traffic.
+    """
+
+    device: str
+    site: str = DEFAULT_SITE
+    state: bytes
 
 
 class FlowVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
