@@ -73,7 +73,7 @@ async def metrics(request: Request[Any, Any, Any], deps: NamedDependency[Deps]) 
     if not deps.options.metrics_open or not is_local_name(request.headers.get("host", "")):
         verify(caller_of(request), "status:read")
     text = deps.metrics.render(await measured(deps))
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def measured(deps: Deps) -> Health:
