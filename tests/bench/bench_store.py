@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.harness import Bench, Pair, benchmark
+from thingward.adapters.event_store.columns import columns_of
 from thingward.adapters.event_store.duckdb import DuckdbEventStore
-from thingward.adapters.event_store.rows import COLUMNS, row_of
+from thingward.adapters.event_store.rows import COLUMNS
 from thingward.model.event import Event
 from thingward.model.finding import Finding
 from thingward.model.ids import DEFAULT_TENANT, hashed_uid
@@ -58,7 +59,7 @@ class _Sqlite:
 
     def append(self, events: Sequence[Event | Finding]) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
-        self.connection.executemany(self.insert, [row_of(event) for event in events])
+        self.connection.executemany(self.insert, zip(*columns_of(events).values(), strict=True))
         self.connection.execute("COMMIT")
 
     def close(self) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thingward.adapters.event_store.columns import row_of
 from thingward.adapters.event_store.duckdb import DuckdbEventStore
 from thingward.adapters.event_store.link import LinkEventStore, question_handler
 from thingward.adapters.event_store.memory import MemoryEventStore
-from thingward.adapters.event_store.rows import event_of, row_of, uid_key
+from thingward.adapters.event_store.rows import event_of, uid_key
 from thingward.adapters.link.frames import decode_error, encode_error
 from thingward.model.errors import InvalidInput, ThingwardError, Unavailable
 from thingward.model.event import Event
@@ -129,6 +130,7 @@ SAMPLES = [
     event(8, data=FlowData(flow=Uid("not hex"), state="update", first=0.0, last=0.0, proto=-1, ethertype=0x88CC)),
     msgspec.structs.replace(event(9), uid=Uid("an odd uid")),
     event(10, data=FlowData(flow=Uid("f"), state="new", first=0.0, last=1.0, proto=1, bytes_out=1 << 62, icmp_type=8)),
+    event(11, data=FlowData(flow=Uid("cd" * 16), state="end", first=0.0, last=1.0, proto=47, tunnel="gre", vlan=7)),
 ]
 
 
@@ -211,7 +213,7 @@ def test_conditions_hold_together(store: EventStore) -> None:
     assert found(since=4.0, until=6.0) == [4, 5]
     assert found(device="d-1") == [1]
     assert found(site="lab") == [1]
-    assert found(kind="flow") == [1, 8, 10]
+    assert found(kind="flow") == [1, 8, 10, 11]
     assert found(kind="flow", device="d-2") == []
     assert found(class_uid=4001, min_severity=3) == [2]
     assert found(search="ÜNÏCODE") == [2]

@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 
+from thingward.adapters.event_store.columns import Columns, columns_of
 from thingward.adapters.event_store.questions import (
     decode_cursor,
     encode_cursor,
@@ -22,7 +23,7 @@ from thingward.adapters.event_store.questions import (
     verify_owner,
     verify_span,
 )
-from thingward.adapters.event_store.rows import COLUMNS, FINDING, NAMES, event_of, row_of
+from thingward.adapters.event_store.rows import COLUMNS, FINDING, NAMES, event_of
 from thingward.model.errors import Unavailable
 from thingward.model.event import Event
 from thingward.model.finding import Finding
@@ -42,10 +43,9 @@ _SAFE: Final[dict[str, str | bool | int | float | list[str]]] = {
 _NUMBERS: Final = {"INTEGER": "i8", "SMALLINT": "i8", "TINYINT": "i8", "BIGINT": "i8", "DOUBLE": "f8", "BOOLEAN": "?"}
 _INSERT: Final = """
     INSERT INTO events BY NAME
-    SELECT * REPLACE (CAST(key AS UUID) AS key) FROM batch
-    WHERE NOT EXISTS (
-        SELECT 1 FROM events WHERE events.tenant = batch.tenant AND events.key = CAST(batch.key AS UUID)
-        AND events.time BETWEEN $least AND $most)
+    WITH fresh AS (SELECT * EXCLUDE (key_high, key_low), ((key_high::UHUGEINT << 64) + key_low)::UUID AS key FROM batch)
+    SELECT $tenant AS tenant, * FROM fresh
+    ANTI JOIN (SELECT key FROM events WHERE tenant = $tenant AND time BETWEEN $least AND $most) USING (key)
 """
 _PEERS: Final = """
     WITH sides AS (
@@ -91,14 +91,14 @@ class DuckdbEventStore:
     def append(self, tenant: str, events: Sequence[Event | Finding]) -> int:
         """Store durably in one transaction; returns how many were new."""
         verify_owner(tenant, events)
-        rows = {event.uid: row_of(event) for event in reversed(events)}
-        if not rows:
+        unique = list({event.uid: event for event in reversed(events)}.values())
+        if not unique:
             return 0
-        batch = _columns(list(rows.values())[::-1])
-        least, most = float(batch["time"].min()), float(batch["time"].max())
+        batch = _arrays(columns_of(unique))
+        values = {"tenant": tenant, "least": float(batch["time"].min()), "most": float(batch["time"].max())}
         with _errors(), self._writing, contextlib.closing(self._connection.cursor()) as cursor:
             cursor.register("batch", batch)
-            new = cursor.execute(_INSERT, {"least": least, "most": most}).fetchone()
+            new = cursor.execute(_INSERT, values).fetchone()
             cursor.unregister("batch")
         return int(new[0]) if new else 0
 
@@ -203,11 +203,14 @@ def verify_version(path: Path) -> None:
         raise Unavailable(f"{path} has version {found and found[0]}, this thingward writes {SCHEMA_VERSION}.")
 
 
-def _columns(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    columns = {}
-    for (name, kind), values in zip(COLUMNS, zip(*rows, strict=True), strict=True):
-        columns[name] = np.array(values, dtype=_NUMBERS.get(kind, object))
-    return columns
+def _arrays(columns: Columns) -> dict[str, Any]:
+    """Give a batch as the engine takes it: without the tenant, the key as two numbers."""
+    keys = np.frombuffer(bytes.fromhex("".join(columns["key"])), dtype=">u8").astype("u8").reshape(-1, 2)
+    batch = {"key_high": keys[:, 0].copy(), "key_low": keys[:, 1].copy()}
+    for name, kind in COLUMNS:
+        if name not in ("tenant", "key"):
+            batch[name] = np.array(columns[name], dtype=_NUMBERS.get(kind, object))
+    return batch
 
 
 def _conditions(tenant: str, query: EventQuery) -> tuple[list[str], dict[str, Any]]:

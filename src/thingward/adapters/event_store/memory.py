@@ -14,6 +14,7 @@ from thingward.adapters.event_store.questions import (
 )
 from thingward.adapters.event_store.rows import kind_of, name_of, uid_key
 from thingward.model.event import Event
+from thingward.model.event_line import event_line
 from thingward.model.finding import Finding
 from thingward.model.observation import FlowData
 from thingward.ports.event_store import EventPage, EventQuery, PeerRow, TrafficPoint
@@ -119,7 +120,7 @@ def _matches(event: Event, query: EventQuery) -> bool:
 
 
 def _text(event: Event) -> str:
-    parts = [event.message]
+    parts = [event_line(event)]
     for end, is_dst in ((event.src, False), (event.dst, True)):
         if end is not None:
             parts += [end.mac, end.ip, name_of(end, event.data, is_dst=is_dst)]

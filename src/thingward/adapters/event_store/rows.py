@@ -1,4 +1,4 @@
-"""Events as flat rows and back: numbers and short texts in columns of their own, the rest packed."""
+"""What of an event stands in which column, and events out of rows; `columns.py` is the way in."""
 
 from __future__ import annotations
 
@@ -49,12 +49,10 @@ COLUMNS: Final = (
 )
 NAMES: Final = tuple(name for name, _ in COLUMNS)
 FINDING: Final = "finding"
-_NOWHERE: Final = ("", "", 0, "", "")
-_COUNT_LIMIT: Final = (1 << 63) - 1
 
 
 class _FlowRest(msgspec.Struct, frozen=True, array_like=True):
-    """What of a flow has no column."""
+    """What of a flow has no column; `columns.py` writes it by position. What a file is too old for misses at the end."""
 
     flow: bytes
     state: str
@@ -64,10 +62,15 @@ class _FlowRest(msgspec.Struct, frozen=True, array_like=True):
     icmp_type: int
     name: str
     mid_stream: bool
+    tunnel: str = ""
+    vlan: int = 0
 
 
 class _Rest(msgspec.Struct, frozen=True, array_like=True):
-    """What of an event has no column; an endpoint that is missing has None for its names."""
+    """What of an event has no column; an endpoint that is missing has None for its names.
+
+    Where the event has no message of its own (`is_line_made`), that column holds its line, for those who search.
+    """
 
     parents: tuple[bytes, ...]
     src_names: tuple[str, ...] | None
@@ -76,9 +79,9 @@ class _Rest(msgspec.Struct, frozen=True, array_like=True):
     dst_roles: tuple[str, ...]
     flow: _FlowRest | None
     data: Data | None
+    is_line_made: bool = False
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _rests = msgspec.msgpack.Decoder(_Rest)
 _tags: dict[type, str] = {}
 
@@ -95,11 +98,6 @@ def kind_of(record: Event | Finding) -> str:
 def uid_key(uid: str) -> str:
     """Give 32 hex digits for a uid: itself, or a hash if it is not of that form."""
     return uid if _is_hex(uid) else hashlib.blake2b(_text(uid), digest_size=16).hexdigest()
-
-
-def row_of(record: Event | Finding) -> tuple[Any, ...]:
-    """Give the values of `COLUMNS`."""
-    return _finding_row(record) if isinstance(record, Finding) else _event_row(record)
 
 
 def event_of(row: Sequence[Any]) -> Event:
@@ -127,6 +125,8 @@ def event_of(row: Sequence[Any]) -> Event:
             app=app,
             name=flow.name,
             mid_stream=flow.mid_stream,
+            tunnel=flow.tunnel,
+            vlan=flow.vlan,
         )
     assert data is not None
     return Event(
@@ -142,7 +142,7 @@ def event_of(row: Sequence[Any]) -> Event:
         src=_endpoint(ends[:5], rest.src_names, rest.src_roles),
         dst=_endpoint(ends[5:], rest.dst_names, rest.dst_roles),
         data=data,
-        message=message,
+        message="" if rest.is_line_made else message,
     )
 
 
@@ -151,91 +151,6 @@ def name_of(endpoint: Endpoint | None, data: Data, *, is_dst: bool) -> str:
     if endpoint is not None and endpoint.names:
         return endpoint.names[0]
     return data.name if is_dst and isinstance(data, FlowData) else ""
-
-
-def _event_row(event: Event) -> tuple[Any, ...]:
-    data = event.data
-    src, dst = event.src, event.dst
-    flow = None
-    if type(data) is FlowData:
-        flow = _FlowRest(
-            _pack_uid(data.flow),
-            data.state,
-            data.ethertype,
-            data.flags_out,
-            data.flags_in,
-            data.icmp_type,
-            data.name,
-            data.mid_stream,
-        )
-    rest = _Rest(
-        tuple(_pack_uid(parent) for parent in event.parents),
-        src.names if src else None,
-        src.roles if src else (),
-        dst.names if dst else None,
-        dst.roles if dst else (),
-        flow,
-        None if flow else data,
-    )
-    return (
-        *_head(event, event.uid),
-        event.class_uid,
-        event.activity_id,
-        event.severity,
-        *_end(src, name_of(src, data, is_dst=False)),
-        *_end(dst, name_of(dst, data, is_dst=True)),
-        *_counts(data),
-        event.message,
-        _encode(rest),
-    )
-
-
-def _finding_row(finding: Finding) -> tuple[Any, ...]:
-    src = _end(finding.src, "")
-    dst = _end(finding.dst, "")
-    return (
-        *_head(finding, finding.uid),
-        finding.class_uid,
-        1,
-        finding.severity,
-        *src[:3],
-        finding.device,
-        "",
-        *dst[:3],
-        finding.target,
-        "",
-        *(0, finding.rule, False, 0, 0, 0, 0, finding.first, finding.last),
-        finding.title,
-        _encode(finding),
-    )
-
-
-def _head(record: Event | Finding, uid: str) -> tuple[Any, ...]:
-    is_key = _is_hex(uid)
-    key = uid if is_key else uid_key(uid)
-    return (record.tenant, key, "" if is_key else uid, record.time, record.source, record.site, kind_of(record))
-
-
-def _end(endpoint: Endpoint | None, name: str) -> tuple[str, str, int, str, str]:
-    if endpoint is None:
-        return _NOWHERE
-    return (endpoint.mac, endpoint.ip, endpoint.port, endpoint.device, name)
-
-
-def _counts(data: Data) -> tuple[Any, ...]:
-    if type(data) is not FlowData:
-        return (0, "", False, 0, 0, 0, 0, 0.0, 0.0)
-    return (
-        data.proto,
-        data.app,
-        data.state in ("new", "whole"),
-        min(data.packets_out, _COUNT_LIMIT),
-        min(data.bytes_out, _COUNT_LIMIT),
-        min(data.packets_in, _COUNT_LIMIT),
-        min(data.bytes_in, _COUNT_LIMIT),
-        data.first,
-        data.last,
-    )
 
 
 def _endpoint(values: Sequence[Any], names: tuple[str, ...] | None, roles: tuple[str, ...]) -> Endpoint | None:
@@ -247,14 +162,6 @@ def _endpoint(values: Sequence[Any], names: tuple[str, ...] | None, roles: tuple
 
 def _is_hex(uid: str) -> bool:
     return len(uid) == 32 and not uid.strip("0123456789abcdef")
-
-
-def _pack_uid(uid: str) -> bytes:
-    """Give 16 bytes for 32 hex digits, else a zero byte and the text (never 16 bytes long as a whole)."""
-    if _is_hex(uid):
-        return bytes.fromhex(uid)
-    packed = b"\0" + _text(uid)
-    return packed if len(packed) != 16 else b"\0" + packed
 
 
 def _unpack_uid(packed: bytes) -> str:
