@@ -14,6 +14,7 @@ from pathlib import Path
 from thingward.apps.supervisor.platform import Platform, only_one
 from thingward.model.errors import ThingwardError
 from thingward.runtime.config import load_settings
+from thingward.runtime.data_folder import close_to_others
 from thingward.runtime.logs import configure_logging
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings.log_level)
         listener = socket.socket(fileno=given.listen_fd) if given.listen_fd is not None else None
         environment = _as_environment(overrides)
+        close_to_others(settings.home, _say)
         with only_one(settings):
             platform = Platform(settings, say=_say, environment=environment, config=given.config, listener=listener)
             asyncio.run(_run(platform))
