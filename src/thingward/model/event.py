@@ -16,7 +16,7 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
         severity: OCSF severity_id, 1 informational to 5 critical.
         src, dst: endpoints; inventory fills in `device`.
         data: the observation's body without secrets.
-        message: one line for people, may be empty.
+        message: what to tell people where the data does not say it; mostly empty, see `model.event_line`.
     """
 
     class_uid: int

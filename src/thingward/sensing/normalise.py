@@ -1,22 +1,22 @@
-"""Observation to Event: OCSF class, activity and severity, one line for people, and no secret."""
+"""Observation to Event: OCSF class, activity and severity, and no secret."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from thingward.model import ocsf
 from thingward.model.event import Event
 from thingward.model.flow import Output
-from thingward.model.ids import hashed_uid
+from thingward.model.ids import event_uid
 from thingward.model.observation import (
     AlertData,
     CaptureData,
     CredentialData,
+    Data,
     DnsData,
-    Endpoint,
     FlowData,
     HttpData,
     IdentityData,
@@ -29,13 +29,11 @@ from thingward.model.observation import (
 )
 from thingward.model.record import Malformed, Record
 
-MAX_PARENTS = 8
-MESSAGE_LIMIT = 200
+MAX_PARENTS: Final = 8
 
 # TCP flags as in the header.
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
-_PROTO_NAMES = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
-_METHODS = {
+_METHODS: Final = {
     "CONNECT": 1,
     "DELETE": 2,
     "GET": 3,
@@ -46,7 +44,7 @@ _METHODS = {
     "TRACE": 8,
     "PATCH": 9,
 }
-_LEASES = {
+_LEASES: Final = {
     "discover": 1,
     "offer": 2,
     "request": 3,
@@ -56,42 +54,38 @@ _LEASES = {
     "release": 7,
     "inform": 8,
 }
-_MQTT_ACTIVITIES = {"connect": 1, "publish": 2, "subscribe": 3, "disconnect": 4}
-_STATUSES = {"started": 3, "stopped": 4}
+_MQTT_ACTIVITIES: Final = {"connect": 1, "publish": 2, "subscribe": 3, "disconnect": 4}
+_STATUSES: Final = {"started": 3, "stopped": 4}
+_FLOW_KINDS: Final = tuple((ocsf.NETWORK_ACTIVITY, activity, 1) for activity in range(7))
 
-
-class _Kind(msgspec.Struct, frozen=True):
-    """What an observation's body becomes."""
-
-    class_uid: int
-    activity_id: int
-    severity: int
-    message: str
+Kind = tuple[int, int, int]
+"""OCSF class_uid, activity_id, severity_id."""
 
 
 def normalise(observation: Observation) -> Event:
     """Give the event of an observation; the same observation always gives the same event.
 
-    The digest of a credential pair is dropped here whatever came before, so that no event can carry it.
+    The digest of a credential pair is dropped here whatever came before, so that no event can carry it. The line for
+    people is left empty: `model.event_line` makes it when somebody reads.
     """
     data = observation.data
     if type(data) is CredentialData and data.pair:
         data = msgspec.structs.replace(data, pair="")
-    kind = _KINDS[type(data)](observation, data)
+    class_uid, activity_id, severity = _KINDS[type(data)](data)
+    parents = observation.parents
     return Event(
-        uid=hashed_uid("event", observation.uid),
+        uid=event_uid(observation.uid),
         tenant=observation.tenant,
         time=observation.time,
         source=observation.source,
-        parents=(observation.uid, *observation.parents[: MAX_PARENTS - 1]),
-        class_uid=kind.class_uid,
-        activity_id=kind.activity_id,
-        severity=kind.severity,
+        parents=(observation.uid, *(parents if len(parents) < MAX_PARENTS else parents[: MAX_PARENTS - 1])),
+        class_uid=class_uid,
+        activity_id=activity_id,
+        severity=severity,
         site=observation.site,
         src=observation.src,
         dst=observation.dst,
         data=data,
-        message=kind.message[:MESSAGE_LIMIT],
     )
 
 
@@ -116,107 +110,72 @@ class NormaliseStage:
         """Take the empty state."""
 
 
-def _where(endpoint: Endpoint | None) -> str:
-    if endpoint is None:
-        return "?"
-    host = endpoint.ip or endpoint.mac or "?"
-    if not endpoint.port:
-        return host
-    return f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"
-
-
-def _flow(observation: Observation, data: FlowData) -> _Kind:
-    name = _PROTO_NAMES.get(data.proto) or (f"ether {data.ethertype:#06x}" if data.proto < 0 else f"ip {data.proto}")
-    about = data.name or data.app
-    message = (
-        f"{name} {_where(observation.src)} -> {_where(observation.dst)}"
-        f"{f' ({about})' if about else ''} {data.packets_out}/{data.packets_in} packets"
-    )
-    return _Kind(ocsf.NETWORK_ACTIVITY, _flow_activity(data), 1, message)
-
-
-def _flow_activity(data: FlowData) -> int:
+def _flow(data: FlowData) -> Kind:
     """Open 1, close 2, reset 3, fail 4 (no answer), refuse 5 (reset at once), traffic 6."""
-    if data.state == "new":
-        return 1
-    if data.state == "update":
-        return 6
-    if data.proto == 6 and data.flags_out & _SYN and not data.flags_out & _ACK:
-        if data.flags_in & _RST and not data.flags_in & _SYN:
-            return 5
-        if not data.flags_in & _SYN:
-            return 4
-    if data.flags_out & _RST or data.flags_in & _RST:
-        return 3
-    return 2 if data.state == "end" else 6
+    state, out, back = data.state, data.flags_out, data.flags_in
+    if state == "new":
+        activity = 1
+    elif state == "update":
+        activity = 6
+    elif data.proto == 6 and out & _SYN and not out & _ACK and not back & _SYN:
+        activity = 5 if back & _RST else 4
+    elif (out | back) & _RST:
+        activity = 3
+    else:
+        activity = 2 if state == "end" else 6
+    return _FLOW_KINDS[activity]
 
 
-def _dns(observation: Observation, data: DnsData) -> _Kind:
-    if data.rcode < 0:
-        return _Kind(ocsf.DNS_ACTIVITY, 1, 1, f"{data.transport} {data.qtype} {data.qname}?")
-    values = ", ".join(answer.value for answer in data.answers[:4]) or f"code {data.rcode}"
-    return _Kind(ocsf.DNS_ACTIVITY, 2, 1, f"{data.transport} {data.qtype} {data.qname}: {values}")
+def _dns(data: DnsData) -> Kind:
+    return (ocsf.DNS_ACTIVITY, 1 if data.rcode < 0 else 2, 1)
 
 
-def _identity(observation: Observation, data: IdentityData) -> _Kind:
-    pairs = ", ".join(f"{name} {value}" for name, value in data.attributes[:6])
-    return _Kind(ocsf.INVENTORY_INFO, 2, 1, f"{data.protocol}: {_where(observation.src)} {pairs}")
+def _identity(data: IdentityData) -> Kind:
+    return (ocsf.INVENTORY_INFO, 2, 1)
 
 
-def _lease(observation: Observation, data: LeaseData) -> _Kind:
-    who = data.hostname or _where(observation.src)
-    return _Kind(ocsf.DHCP_ACTIVITY, _LEASES.get(data.message, 0), 1, f"dhcp {data.message} {who} {data.address}")
+def _lease(data: LeaseData) -> Kind:
+    return (ocsf.DHCP_ACTIVITY, _LEASES.get(data.message, 0), 1)
 
 
-def _http(observation: Observation, data: HttpData) -> _Kind:
-    status = f" {data.status}" if data.status else ""
-    message = f"http {data.method} {data.host or _where(observation.dst)}{data.path}{status}"
-    return _Kind(ocsf.HTTP_ACTIVITY, _METHODS.get(data.method.upper(), 99), 1, message)
+def _http(data: HttpData) -> Kind:
+    return (ocsf.HTTP_ACTIVITY, _METHODS.get(data.method.upper(), 99), 1)
 
 
-def _tls(observation: Observation, data: TlsData) -> _Kind:
-    return _Kind(ocsf.TLS_ACTIVITY, 1, 1, f"tls {data.version} {data.sni or _where(observation.dst)} {data.ja4}")
+def _tls(data: TlsData) -> Kind:
+    return (ocsf.TLS_ACTIVITY, 1, 1)
 
 
-def _mqtt(observation: Observation, data: MqttData) -> _Kind:
-    result = f" code {data.return_code}" if data.return_code >= 0 else ""
-    message = f"mqtt {data.operation} {data.client_id} {data.topic}{result}"
-    return _Kind(ocsf.MQTT_ACTIVITY, _MQTT_ACTIVITIES.get(data.operation, 99), 1, message)
+def _mqtt(data: MqttData) -> Kind:
+    return (ocsf.MQTT_ACTIVITY, _MQTT_ACTIVITIES.get(data.operation, 99), 1)
 
 
-def _credential(observation: Observation, data: CredentialData) -> _Kind:
-    user = f" as {data.user}" if data.user else ""
-    message = f"{data.protocol} log-in in clear text to {_where(observation.dst)}{user}: {data.outcome}"
-    return _Kind(ocsf.AUTHENTICATION, 1, 2, message)
+def _credential(data: CredentialData) -> Kind:
+    return (ocsf.AUTHENTICATION, 1, 2)
 
 
-def _alert(observation: Observation, data: AlertData) -> _Kind:
-    return _Kind(ocsf.DETECTION_FINDING, 1, min(max(data.severity, 1), 5), f"{data.engine}: {data.signature}")
+def _alert(data: AlertData) -> Kind:
+    return (ocsf.DETECTION_FINDING, 1, min(max(data.severity, 1), 5))
 
 
-def _log(observation: Observation, data: LogData) -> _Kind:
-    severity = {0: 5, 1: 5, 2: 4, 3: 3, 4: 2}.get(data.severity, 1)
-    return _Kind(ocsf.LOG_LINE, 1, severity, f"{data.host} {data.app}: {data.message}")
+def _log(data: LogData) -> Kind:
+    return (ocsf.LOG_LINE, 1, {0: 5, 1: 5, 2: 4, 3: 3, 4: 2}.get(data.severity, 1))
 
 
-def _capture(observation: Observation, data: CaptureData) -> _Kind:
-    message = f"{data.file}: {data.packets} packets{f', {data.error}' if data.error else ''}"
-    return _Kind(ocsf.SOURCE_STATUS, 4 if data.complete else 6, 2 if data.error else 1, message)
+def _capture(data: CaptureData) -> Kind:
+    return (ocsf.SOURCE_STATUS, 4 if data.complete else 6, 2 if data.error else 1)
 
 
-def _status(observation: Observation, data: StatusData) -> _Kind:
-    gap = f" {data.gap_s:.1f} s" if data.gap_s else ""
+def _status(data: StatusData) -> Kind:
     severity = 2 if data.status in ("gap", "drops") else 1
-    message = f"{observation.source} {data.status}{gap} {data.detail}"
-    return _Kind(ocsf.SOURCE_STATUS, _STATUSES.get(data.status, 99), severity, message)
+    return (ocsf.SOURCE_STATUS, _STATUSES.get(data.status, 99), severity)
 
 
-def _malformed(observation: Observation, data: Malformed) -> _Kind:
-    message = f"{data.protocol or 'input'} from {_where(observation.src)} not understood: {data.reason}"
-    return _Kind(ocsf.MALFORMED_INPUT, 1, 1, message)
+def _malformed(data: Malformed) -> Kind:
+    return (ocsf.MALFORMED_INPUT, 1, 1)
 
 
-_KINDS: dict[type, Callable[[Observation, Any], _Kind]] = {
+_KINDS: Final[dict[type[Data], Callable[[Any], Kind]]] = {
     FlowData: _flow,
     DnsData: _dns,
     IdentityData: _identity,

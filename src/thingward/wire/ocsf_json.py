@@ -15,6 +15,7 @@ from thingward.model import ocsf
 from thingward.model.action import Action, ActionKind, ActionState, Outcome
 from thingward.model.device import Device
 from thingward.model.event import Event
+from thingward.model.event_line import event_line
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.observation import (
     AlertData,
@@ -109,7 +110,7 @@ def _unmapped(data: Any) -> Json:
 
 
 def _event(event: Event) -> Json:
-    body = _base(event, event.class_uid, event.activity_id, event.severity, event.message)
+    body = _base(event, event.class_uid, event.activity_id, event.severity, event_line(event))
     if event.src is not None:
         body["src_endpoint"] = _endpoint(event.src)
     if event.dst is not None:
