@@ -6,6 +6,7 @@ Every setting carries its description here; docs/reference/settings.md is genera
 from __future__ import annotations
 
 import os
+import pwd
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -201,8 +202,18 @@ class Settings(_Section, frozen=True, kw_only=True):
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
     """Where data goes when no setting says otherwise."""
-    base = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME", "/")) / ".local/share")
+    base = environ.get("XDG_DATA_HOME") or str(_home_folder(environ) / ".local/share")
     return Path(base) / "thingward"
+
+
+def _home_folder(environ: Mapping[str, str]) -> Path:
+    """Give `$HOME`, else what the list of users says; `/` for a user whom it does not know."""
+    if environ.get("HOME"):
+        return Path(environ["HOME"])
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        return Path("/")
 
 
 def load_settings(

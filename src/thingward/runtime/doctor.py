@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -86,16 +86,37 @@ def _packages(settings: Settings) -> Iterator[Check]:
 
 
 def _kernels(settings: Settings) -> Iterator[Check]:
-    folder = Path(
-        os.environ.get("THINGWARD_CACHE_DIR")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thingward"
-    )
-    compiled = any(folder.rglob("*.nbc")) if folder.is_dir() else False
-    if compiled:
+    folder = kernel_folder(os.environ)
+    if folder is None or not _can_be_written(folder):
+        found = f"{folder} cannot be written" if folder else "no folder for them: HOME is not set"
+        means = "`guard` waits for the compiler each time; a platform keeps them in its data folder"
+        mend = "Set THINGWARD_CACHE_DIR to a folder that can be written."
+        yield Check(name="packet kernels", verdict="warn", found=found, means=means, mend=mend)
+    elif folder.is_dir() and any(folder.rglob("*.nbc")):
         yield Check(name="packet kernels", verdict="ok", found=f"compiled, in {folder}")
     else:
         means = "the first capture waits for the compiler"
         yield Check(name="packet kernels", verdict="warn", found="not compiled yet", means=means, mend="thingward warm")
+
+
+def kernel_folder(environ: Mapping[str, str]) -> Path | None:
+    """Give where compiled packet kernels are kept, None if the environment names no place."""
+    if environ.get("THINGWARD_CACHE_DIR"):
+        return Path(environ["THINGWARD_CACHE_DIR"])
+    base = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
+    return Path(base) / "thingward" if base else None
+
+
+def keeps_kernels(environ: Mapping[str, str]) -> bool:
+    """Tell whether compiled packet kernels can be kept where the environment says."""
+    folder = kernel_folder(environ)
+    return folder is not None and folder.is_absolute() and _can_be_written(folder)
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Tell whether files can be made in a folder, or it itself if it is not there."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
 def _data_folder(settings: Settings) -> Iterator[Check]:

@@ -8,21 +8,28 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 
 from thingward._version import __version__
 from thingward.apps.server.app import create_app
 from thingward.apps.server.backend import Options
 from thingward.apps.server.platform import connect
+from thingward.model.errors import ThingwardError
 from thingward.model.ids import DEFAULT_TENANT
 from thingward.runtime.capabilities import keep_capabilities
 from thingward.runtime.compose import limits_of
 from thingward.runtime.config import Settings, describe_settings
-from thingward.runtime.console_tls import console_certificate, is_loopback
+from thingward.runtime.console_tls import console_certificate
+from thingward.runtime.own_addresses import is_loopback
 
 DEMO_NOTE = "Every device is simulated and lives in network namespaces of this machine; nothing real is touched."
 GRACE_S = 3
 CONNECTION_LIMIT = 400
+#: How often the console's certificate is looked at: a given one may have been replaced, our own made anew.
+RENEW_S = 300.0
+
+_log = structlog.get_logger("server")
 
 
 async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
@@ -48,6 +55,7 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
     )
     server = _QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    renewing = asyncio.create_task(_renew(config, settings, host)) if secure else None
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -55,7 +63,21 @@ async def serve(settings: Settings, listener: socket.socket, stop: asyncio.Event
         await serving
     finally:
         stopping.cancel()
+        if renewing is not None:
+            renewing.cancel()
         await backend.close()
+
+
+async def _renew(config: uvicorn.Config, settings: Settings, host: str) -> None:
+    """Look every few minutes whether the certificate still fits; new connections get the new one."""
+    while True:
+        await asyncio.sleep(RENEW_S)
+        try:
+            certificate = await asyncio.to_thread(console_certificate, settings, host)
+            if config.ssl is not None:
+                config.ssl.load_cert_chain(certificate.chain_file, certificate.key_file)
+        except (ThingwardError, OSError) as error:
+            _log.warning("certificate not renewed", reason=str(error))
 
 
 class _QuietServer(uvicorn.Server):

@@ -27,12 +27,17 @@ ASK_S: Final = 10.0
 
 
 class Greeting:
-    """Asks core for a login link, and for a token that the command line finds in the run folder."""
+    """Asks core for a login link, and for a token that the command line finds in the run folder.
 
-    def __init__(self, settings: Settings, core: LinkClient, address: str) -> None:
+    Args:
+        address: what people are told. local_address: how programs on this machine reach it, if by another one.
+    """
+
+    def __init__(self, settings: Settings, core: LinkClient, address: str, local_address: str = "") -> None:
         self._settings = settings
         self._core = core
         self._address = address
+        self._local_address = local_address or address
         self._token = ""
 
     async def lines(self) -> list[str]:
@@ -61,10 +66,11 @@ class Greeting:
         answer = await self._ask(CreateToken(principal=owner, name=ACCESS_NAME, scopes=("*",), ttl_s=TOKEN_S))
         self._token = next(record.uid for record in decode_batch(answer.records) if isinstance(record, Token))
         ca_file = self._settings.home / "tls" / "ca.pem"
+        has_own = self._address.startswith("https") and not self._settings.server.tls_certificate and ca_file.exists()
         access = LocalAccess(
-            url=self._address,
+            url=self._local_address,
             token=answer.secret,
-            ca_file=str(ca_file) if self._address.startswith("https") and ca_file.exists() else "",
+            ca_file=str(ca_file) if has_own else "",
             pid=os.getpid(),
         )
         write_local_access(self._settings.run_dir, access)

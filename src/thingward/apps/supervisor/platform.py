@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import ipaddress
 import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,11 @@ from thingward.adapters.link.unix import UnixLinkClient
 from thingward.apps.supervisor.greeting import Greeting
 from thingward.model.errors import InvalidInput, Unavailable
 from thingward.runtime import channels
-from thingward.runtime.capabilities import NET_ADMIN, held_capabilities
+from thingward.runtime.capabilities import NET_ADMIN, NET_RAW, held_capabilities
 from thingward.runtime.config import Settings
+from thingward.runtime.doctor import keeps_kernels, kernel_folder
 from thingward.runtime.local_access import remove_local_access
+from thingward.runtime.own_addresses import is_loopback, local_addresses
 from thingward.runtime.platform_status import PlatformStatus, write_platform_status
 from thingward.runtime.supervise import ChildSpec, Probe, Supervisor
 
@@ -29,6 +32,10 @@ READY_S: Final = 60.0
 STATUS_S: Final = 1.0
 PING_S: Final = 1.0
 BACKLOG: Final = 128
+#: How many further addresses of the console are told.
+OTHERS: Final = 4
+#: Where compiled packet kernels are kept in the data folder if they cannot be kept elsewhere; no part of a backup.
+KERNELS: Final = ".cache"
 
 #: Writes a line for the person in front of the terminal.
 Say = Callable[[str], None]
@@ -65,13 +72,20 @@ class Platform:
         self._started = time.time()
         host, port = self._listener.getsockname()[:2]
         self.address = console_address(settings, str(host), int(port))
+        #: The same from this machine: the name of a host that listens on all addresses need not resolve here.
+        self.local_address = self.address
+        if not settings.server.tls_certificate:
+            self.local_address = console_address(
+                settings, loopback_of(str(host)), int(port), is_local=is_loopback(str(host))
+            )
+        self._other_addresses = other_addresses(settings, str(host), int(port))
         self._pings = {name: UnixLinkClient(channels.socket_of(settings, name), name="supervisor") for name in LINKED}
         self._supervisor = Supervisor((*self._specs(), *more), settings.home / "log")
 
     async def run(self, stop: asyncio.Event, on_ready: OnReady | None = None) -> None:
         """Start everything, greet, and keep it running until told to stop."""
         self._supervisor.start()
-        greeting = Greeting(self._settings, self._pings["core"], self.address)
+        greeting = Greeting(self._settings, self._pings["core"], self.address, self.local_address)
         telling = asyncio.create_task(self._tell_status())
         becoming = asyncio.create_task(self._become_ready(greeting, on_ready))
         try:
@@ -107,11 +121,22 @@ class Platform:
 
     def _missing(self) -> list[str]:
         """Say what this platform cannot do here, and how to mend it."""
-        if self._has_warden():
-            return []
-        if self._settings.enforce.path == "off":
-            return ["Enforcement is switched off (enforce.path = off): nothing on the network is changed."]
-        return ["Without root nothing on the network is changed: profiles are learnt and judged, not enforced."]
+        lines = []
+        if self._other_addresses:
+            lines.append(f"The console is also at {', '.join(self._other_addresses)}")
+        lines += unwatched(self._settings.sensor.interfaces)
+        if not self._has_warden():
+            if self._settings.enforce.path == "off":
+                lines.append("Enforcement is switched off (enforce.path = off): nothing on the network is changed.")
+            else:
+                told = "Without root nothing on the network is changed: profiles are learnt and judged, not enforced."
+                lines.append(told)
+        if not keeps_kernels(os.environ):
+            place = kernel_folder(os.environ)
+            why = f"{place} cannot be written" if place else "HOME is not set"
+            where = self._settings.home / KERNELS
+            lines.append(f"{why}: packet kernels are kept in {where}; the first capture waits for the compiler.")
+        return lines
 
     def _has_warden(self) -> bool:
         return self._settings.enforce.path != "off" and NET_ADMIN in held_capabilities()
@@ -123,6 +148,8 @@ class Platform:
         environment = dict(self._environment)
         if not self._has_warden():
             environment["THINGWARD_ENFORCE__PATH"] = "off"
+        if not keeps_kernels(os.environ):
+            environment["THINGWARD_CACHE_DIR"] = str(self._settings.home.absolute() / KERNELS)
 
         def spec(name: str, *more: str, order: int, probe: Probe | None = None, fds: tuple[int, ...] = ()) -> ChildSpec:
             return ChildSpec(
@@ -159,7 +186,7 @@ class Platform:
     async def _ask_console(self) -> bool:
         """Ask the server whether it lives and reaches core and store."""
         host, port = self._listener.getsockname()[:2]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        host = loopback_of(host)
         context = None
         if self.address.startswith("https"):
             context = ssl.create_default_context()  # it is asked over its own listener, which nobody else can answer
@@ -194,6 +221,18 @@ class Platform:
 LINKED: Final = ("core", "store")
 
 
+def unwatched(interfaces: Sequence[str]) -> Iterator[str]:
+    """Say which interfaces cannot be watched now, and why."""
+    if interfaces and NET_RAW not in held_capabilities():
+        yield f"Without root (CAP_NET_RAW) {', '.join(interfaces)} cannot be watched; captures and logs work."
+        return
+    for name in interfaces:
+        try:
+            socket.if_nametoindex(name)
+        except OSError:
+            yield f"There is no interface {name}: it is watched as soon as there is one (see `ip link`)."
+
+
 def follows_logs(settings: Settings) -> bool:
     """Tell whether a sensor for logs is needed."""
     sensor = settings.sensor
@@ -217,21 +256,49 @@ def bind_console(settings: Settings) -> socket.socket:
     return sock
 
 
-def console_address(settings: Settings, host: str, port: int) -> str:
-    """Give the address that a browser needs; plain HTTP is spoken on loopback only."""
-    is_local = host in ("127.0.0.1", "::1", "localhost") or host.startswith("127.")
+def loopback_of(host: str) -> str:
+    """Give how this machine itself reaches a listener: over loopback if it listens on every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def console_address(settings: Settings, host: str, port: int, *, is_local: bool | None = None) -> str:
+    """Give the address that a browser needs; plain HTTP is spoken on loopback only.
+
+    Args:
+        is_local: nobody else can reach it; default: as the host tells.
+    """
+    if is_local is None:
+        is_local = is_loopback(host)
     scheme = "https" if settings.server.tls_certificate or not is_local else "http"
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    shown = socket.gethostname() if loopback_of(host) != host else host
     return f"{scheme}://[{shown}]:{port}/" if ":" in shown else f"{scheme}://{shown}:{port}/"
+
+
+def other_addresses(settings: Settings, host: str, port: int) -> list[str]:
+    """Give the addresses at which a console that listens on every one is reached from the network, a few of them."""
+    if loopback_of(host) == host:
+        return []
+    found = sorted(map(ipaddress.ip_address, local_addresses()), key=lambda ip: (ip.version, int(ip)))
+    outside = [str(ip) for ip in found if not ip.is_loopback and (ip.version == 4 or host == "::")]
+    return [console_address(settings, address, port) for address in outside[:OTHERS]]
 
 
 @contextlib.contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the data folder; raises Unavailable if another platform does."""
-    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hint = "Choose another one with --data-dir or THINGWARD_DATA_DIR."
+    try:
+        settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidInput(f"the data folder {settings.home} cannot be made: {error.strerror}.", hint=hint) from error
     if settings.home.stat().st_uid != os.geteuid():
-        raise InvalidInput(f"{settings.home} belongs to another user.", hint="Choose another one with --data-dir.")
-    fd = os.open(settings.run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        raise InvalidInput(f"{settings.home} belongs to another user.", hint=hint)
+    try:
+        fd = os.open(settings.run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the data folder {settings.home} cannot be written: {error.strerror}.", hint=hint
+        ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
