@@ -23,6 +23,8 @@ from thingward.ports.control_store import ControlStore
 
 B = TypeVar("B")
 REMEMBERED_ANSWERS = 10_000
+#: A repeat of an intent that made more than this is answered without the records.
+REMEMBERED_BYTES = 65_536
 
 
 class DeskContext(msgspec.Struct, frozen=True):
@@ -97,6 +99,8 @@ class Desk:
         return answer, (*decision.records, audit)
 
     def _remember(self, key: tuple[str, str, str], answer: Answer) -> None:
+        if len(answer.records) > REMEMBERED_BYTES:
+            answer = msgspec.structs.replace(answer, records=b"")
         self._answers[key] = answer
         while len(self._answers) > REMEMBERED_ANSWERS:
             self._answers.popitem(last=False)

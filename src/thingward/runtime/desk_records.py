@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from thingward.assurance.service import EvidenceService
+from thingward.inventory.adoption import verify_learnt
 from thingward.model.codec import AnyRecord, decode_batch
 from thingward.model.device import Device
 from thingward.model.errors import InvalidInput, UnsupportedHere
@@ -15,12 +16,13 @@ from thingward.model.finding import Finding
 from thingward.model.ids import Tenant
 from thingward.model.intent import ExportEvidence, ImportFlowLog, ImportRecords, Intent, StartAttack, TestNotification
 from thingward.model.observation import Observation
-from thingward.model.profile import MudProfile, Preview
+from thingward.model.profile import Learnt, MudProfile, Preview
 from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
 
-MAX_IMPORT_BYTES = 64 * 1024 * 1024
+#: Below what one frame of a link carries.
+MAX_IMPORT_BYTES = 12 * 1024 * 1024
 MAX_IMPORT_RECORDS = 200_000
-_IMPORTABLE = (Device, MudProfile, Preview, Finding)
+_IMPORTABLE = (Device, MudProfile, Learnt, Preview, Finding)
 
 
 def record_handlers(evidence: EvidenceService, bundles: Path, *, demo: bool) -> dict[type, Handler]:
@@ -60,12 +62,18 @@ def export_evidence(intent: Intent, context: DeskContext, evidence: EvidenceServ
 def import_records(intent: Intent, context: DeskContext) -> Decision:
     """Take what `guard --save` or a dropped capture learnt.
 
-    Only devices, profiles, previews and findings; each is stamped with the tenant of the caller and marked with its source,
-    so that nothing can be slipped into another tenant or under another name.
+    Only devices, profiles, learning, previews and findings; each is stamped with the tenant of the caller and marked with
+    its source, so that nothing can be slipped into another tenant or under another name. Where a device's learning comes
+    along, its profile is left out: learning goes on from there, and gives the profile itself.
     """
     body = body_of(intent, ImportRecords)
     source = f"import:{body.source[:200]}"
     records = [record for record in _decode(body.batch) if isinstance(record, _IMPORTABLE)]
+    learnt = {record.device for record in records if isinstance(record, Learnt)}
+    records = [record for record in records if not (isinstance(record, MudProfile) and record.device in learnt)]
+    for record in records:
+        if isinstance(record, Learnt):
+            verify_learnt(record)
     stamped = tuple(msgspec.structs.replace(record, tenant=Tenant(intent.tenant), source=source) for record in records)
     if not stamped:
         raise InvalidInput("there is nothing to import in this batch.")
@@ -103,6 +111,6 @@ def _decode(batch: bytes) -> list[AnyRecord]:
 def _count(records: tuple[AnyRecord, ...]) -> str:
     kinds: dict[str, int] = {}
     for record in records:
-        kind = str(record.__struct_config__.tag)
+        kind = "profile" if isinstance(record, Learnt) else str(record.__struct_config__.tag)
         kinds[kind] = kinds.get(kind, 0) + 1
     return ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in sorted(kinds.items()))

@@ -14,12 +14,13 @@ import msgspec
 
 from thingward._version import __version__
 from thingward.adapters.maker.oui import maker_of
+from thingward.inventory.adoption import pack_learnt
 from thingward.model.device import Device
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Finding
 from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, hashed_uid
 from thingward.model.observation import CaptureData, Observation
-from thingward.model.profile import MudProfile, Preview
+from thingward.model.profile import Learnt, MudProfile, Preview
 from thingward.model.record import Record
 from thingward.policy.preview import preview_profile
 from thingward.runtime.compose import compose_guard
@@ -123,9 +124,16 @@ class _Run:
             findings=tuple(findings),
             counts=dict(self._talkers.counts),
             dropped=self._dropped(),
+            learnt=tuple(self._learnt(devices)),
             indicators=self._indicators,
             elapsed_s=elapsed_s,
         )
+
+    def _learnt(self, devices: Sequence[Device]) -> Iterator[Learnt]:
+        for device in devices:
+            kept = self._stages.learning.kept(device.uid)
+            if kept is not None and not device.group:
+                yield pack_learnt(kept, tenant=self._options.tenant, site=self._options.site, source="guard")
 
     def _feed(self, batch: Sequence[Record]) -> None:
         if batch:

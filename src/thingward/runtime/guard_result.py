@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final
+
 import msgspec
 
-from thingward.model.codec import encode_batch
+from thingward.model.codec import AnyRecord, encode_batch
 from thingward.model.device import Device
 from thingward.model.finding import Finding
 from thingward.model.observation import CaptureData
-from thingward.model.profile import MudProfile, Preview
+from thingward.model.profile import Learnt, MudProfile, Preview
 from thingward.ports.event_store import PeerRow, TrafficPoint
+
+#: Most bytes in one batch: what one frame of a link carries, with room for the intent around it.
+BATCH_BYTES: Final = 8 << 20
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +47,7 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
         findings: all findings, worst first.
         counts: events by kind. dropped: what bounds threw away, by kind.
         elapsed_s: wall time of the run.
+        learnt: each device's learning, so that a platform goes on from it.
         indicators: known-bad patterns that were looked for; 0 means that talk to known-bad addresses is unknown.
     """
 
@@ -52,6 +60,7 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     dropped: dict[str, int] = {}
     elapsed_s: float = 0.0
+    learnt: tuple[Learnt, ...] = ()
     indicators: int = 0
 
     @property
@@ -60,9 +69,30 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if all(report.is_capture for report in self.sources) else 2
 
 
-def result_batch(result: GuardResult) -> bytes:
-    """Pack what a run learnt, as core takes it by the intent ImportRecords: devices, profiles, previews, findings."""
-    devices = [view.device for view in result.views if not view.device.group]
-    profiles = [view.profile for view in result.views if view.profile is not None]
-    previews = [view.preview for view in result.views if view.preview is not None]
-    return encode_batch([*devices, *profiles, *previews, *result.findings])
+def result_batches(result: GuardResult) -> Iterator[bytes]:
+    """Pack what a run learnt for the intent ImportRecords, in batches that fit: what belongs to one device together."""
+    learnt = {record.device: record for record in result.learnt}
+    batch: list[AnyRecord] = []
+    size = 0
+    groups: Iterable[list[AnyRecord]] = chain(_device_groups(result, learnt), _each(result.findings))
+    for group in groups:
+        length = len(encode_batch(group))
+        if batch and size + length > BATCH_BYTES:
+            yield encode_batch(batch)
+            batch, size = [], 0
+        batch += group
+        size += length
+    if batch:
+        yield encode_batch(batch)
+
+
+def _device_groups(result: GuardResult, learnt: dict[str, Learnt]) -> Iterator[list[AnyRecord]]:
+    for view in result.views:
+        if not view.device.group:
+            parts = (view.device, view.profile, view.preview, learnt.get(view.device.uid))
+            yield [part for part in parts if part is not None]
+
+
+def _each(findings: Iterable[Finding]) -> Iterator[list[AnyRecord]]:
+    for finding in findings:
+        yield [finding]

@@ -10,13 +10,18 @@ import pytest
 from thingward.adapters.control_store.memory import MemoryControlStore
 from thingward.adapters.signer.ed25519_file import Ed25519FileSigner
 from thingward.assurance.service import EvidenceService
+from thingward.inventory.adoption import Kept, pack_learnt
+from thingward.inventory.learner import LearnerState
+from thingward.inventory.traffic import TrafficState
 from thingward.model import intent as intents
-from thingward.model.codec import encode_batch
+from thingward.model.codec import decode_batch, encode_batch
 from thingward.model.device import Device
 from thingward.model.intent import Answer, Intent
 from thingward.model.observation import Observation, StatusData
 from thingward.model.principal import Principal, Role
+from thingward.model.profile import Learnt, MudProfile
 from thingward.model.record import Record
+from thingward.runtime import guard_result
 from thingward.runtime.desk import Desk
 from thingward.runtime.desk_records import record_handlers
 
@@ -61,3 +66,37 @@ def test_bundle_of_nothing_is_refused_and_leaves_no_file(tmp_path: Path) -> None
     answer, _ = ask(tmp_path, intents.ExportEvidence(scope="case", target="none"))
     assert answer.code == "record.not_found"
     assert not (tmp_path / "bundles").exists()
+
+
+def test_learning_is_stamped_and_takes_the_place_of_its_profile(tmp_path: Path) -> None:
+    kept = Kept(
+        learner=LearnerState(device="d-1", entries=[], flows=3),
+        traffic=TrafficState(width_s=60.0, groups=[], bindings=[], dropped=0),
+    )
+    learnt = pack_learnt(kept, tenant="elsewhere", site="home", source="guard")
+    profiles = [MudProfile(uid=f"p-{n}", tenant="t", time=1.0, source="x", device=f"d-{n}") for n in (1, 2)]
+    answer, records = ask(
+        tmp_path, intents.ImportRecords(source="a.pcap", batch=encode_batch([DEVICE, learnt, *profiles]))
+    )
+    assert answer.plan == ("import 1 device, 2 profiles from a.pcap",)
+    (found,) = [record for record in records if isinstance(record, Learnt)]
+    assert (found.uid, found.tenant, found.source) == (learnt.uid, "default", "import:a.pcap")
+    assert [record.device for record in records if isinstance(record, MudProfile)] == ["d-2"]
+
+
+def test_learning_that_is_none_is_refused(tmp_path: Path) -> None:
+    bad = Learnt(uid="l", tenant="t", time=1.0, source="x", device="d", state=b"\x90")
+    assert ask(tmp_path, intents.ImportRecords(source="a", batch=encode_batch([bad])))[0].code == "input.invalid"
+
+
+def test_a_run_is_packed_into_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_result, "BATCH_BYTES", 400)
+    views = tuple(
+        guard_result.DeviceView(device=Device(uid=f"d-{n}", tenant="t", time=1.0, source="g")) for n in range(20)
+    )
+    batches = list(
+        guard_result.result_batches(guard_result.GuardResult(site="s", tenant="t", version="0", views=views))
+    )
+    assert len(batches) > 2
+    assert max(map(len, batches)) <= 400
+    assert [record.uid for batch in batches for record in decode_batch(batch)] == [f"d-{n}" for n in range(20)]

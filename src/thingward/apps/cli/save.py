@@ -7,12 +7,14 @@ import sys
 import msgspec
 
 from thingward.apps.cli.client import connect
-from thingward.runtime.guard_result import GuardResult, result_batch
+from thingward.runtime.guard_result import GuardResult, result_batches
 
 
 def save_result(result: GuardResult) -> None:
     """Send devices, profiles, previews and findings; raises Unavailable if no platform runs."""
     name = ", ".join(report.source.rsplit("/", 1)[-1] for report in result.sources if report.is_capture)[:200]
-    content = connect().raw("POST", "/imports", params={"name": name}, content=result_batch(result))
-    for line in msgspec.json.decode(content).get("plan", ()):
-        sys.stderr.write(f"thingward: saved: {line}\n")
+    client = connect()
+    for batch in result_batches(result):
+        content = client.raw("POST", "/imports", params={"name": name}, content=batch)
+        for line in msgspec.json.decode(content).get("plan", ()):
+            sys.stderr.write(f"thingward: saved: {line}\n")

@@ -65,11 +65,16 @@ class Ask:
         self.dry_run = dry_run
         self._key = key
 
-    async def __call__(self, body: IntentBody) -> Done:
-        """Ask core; raises what `Performer.perform` raises."""
+    async def __call__(self, body: IntentBody, part: int = 0) -> Done:
+        """Ask core; raises what `Performer.perform` raises.
+
+        Args:
+            part: number of this intent where one request needs several, so that each is done once.
+        """
         if self.dry_run:
             body = msgspec.structs.replace(body, dry_run=True)
-        return await self.deps.performer.perform(self.caller, body, key=self._key)
+        key = f"{self._key[:190]}#{part}" if self._key and part else self._key
+        return await self.deps.performer.perform(self.caller, body, key=key)
 
 
 async def provide_caller(request: Request[Any, Any, Any]) -> Caller:

@@ -20,7 +20,7 @@ from thingward.apps.server.present import explicit
 from thingward.model.errors import Forbidden, InvalidInput
 from thingward.model.intent import ExportEvidence, ImportRecords, NoteExport, StartAttack
 from thingward.runtime.desk_records import MAX_IMPORT_BYTES
-from thingward.runtime.guard_result import result_batch
+from thingward.runtime.guard_result import result_batches
 
 
 @get("/evidence-bundles", operation_id="listBundles", access="evidence:read", tags=["evidence"], sync_to_thread=True)
@@ -102,11 +102,15 @@ async def import_capture(deps: NamedDependency[Deps], ask: NamedDependency[Ask],
     capture = deps.captures.get(uid)
     if capture.state != "done":
         raise InvalidInput("the capture has no result yet.")
-    batch = result_batch(deps.captures.result(uid))
-    result = await result_of(ask, ImportRecords(source=f"capture:{capture.name}", batch=batch))
+    plan: list[str] = []
+    for part, batch in enumerate(result_batches(deps.captures.result(uid))):
+        done = await ask(ImportRecords(source=f"capture:{capture.name}", batch=batch), part)
+        plan += done.answer.plan
+    if not plan:
+        raise InvalidInput("the capture showed nothing that could be imported.")
     if not ask.dry_run:
         deps.captures.mark_imported(uid)
-    return Result(dry_run=result.dry_run, plan=result.plan)
+    return Result(dry_run=ask.dry_run, plan=tuple(plan))
 
 
 @post(
@@ -122,7 +126,7 @@ async def import_records(
     ask: NamedDependency[Ask],
     name: Annotated[str, QueryParameter(description="What it came from.", max_length=200)] = "guard",
 ) -> Result:
-    """Take what `guard --save` learnt: MessagePack of devices, profiles, previews and findings as the body."""
+    """Take what `guard --save` learnt: MessagePack of devices, profiles, learning, previews and findings as the body."""
     batch = await read_bounded(request.stream(), MAX_IMPORT_BYTES)
     result = await result_of(ask, ImportRecords(source=name, batch=batch))
     return Result(dry_run=result.dry_run, plan=result.plan)

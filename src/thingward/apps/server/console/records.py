@@ -17,7 +17,7 @@ from thingward.model.errors import Forbidden, InvalidInput, ThingwardError
 from thingward.model.finding import Case
 from thingward.model.intent import ExportEvidence, ImportRecords, StartAttack
 from thingward.model.principal import AuditEntry
-from thingward.runtime.guard_result import result_batch
+from thingward.runtime.guard_result import result_batches
 
 AUDIT_PAGE = 60
 
@@ -69,9 +69,9 @@ async def import_capture(
 ) -> Response[Any]:
     """Hand what a capture taught to the platform."""
     capture = deps.captures.get(uid)
-    body = ImportRecords(source=f"capture:{capture.name}", batch=result_batch(deps.captures.result(uid)))
     try:
-        await ask(body)
+        for part, batch in enumerate(result_batches(deps.captures.result(uid))):
+            await ask(ImportRecords(source=f"capture:{capture.name}", batch=batch), part)
     except ThingwardError as error:
         screen.put_flash(ask.caller, Flash(str(error), is_error=True))
         return Redirect(f"/captures/{uid}", status_code=303)
