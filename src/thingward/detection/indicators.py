@@ -20,6 +20,7 @@ IndicatorKind = Literal["address", "network", "name", "ja4"]
 _NAME = re.compile(r"^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}$")
 _JA4 = re.compile(r"^[tqd][0-9a-z]{2}[di][0-9]{4}[0-9a-z]{2}_[0-9a-f]{12}_[0-9a-f]{12}$")
 _STIX = re.compile(r"\[?\s*(ipv4-addr|ipv6-addr|domain-name|url):value\s*=\s*'([^']+)'")
+_HASH = re.compile(r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$", re.IGNORECASE)
 _URL_HOST = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^@/?#]*@)?(\[[0-9a-f:.]+\]|[^:/?#]+)", re.IGNORECASE)
 
 
@@ -36,7 +37,7 @@ class IndicatorPack(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: what people call it; named in every finding.
         confidence: 0 to 1, of the list as a whole.
-        refused: lines that were no indicator, at most 100, `line: text`; refused_count counts all.
+        refused: what was no indicator, at most 100, `line 7: why: text`; refused_count counts all.
     """
 
     name: str
@@ -89,6 +90,24 @@ def _parse_address(value: str) -> Indicator | None:
         return None
 
 
+def fault_of(text: str) -> str:
+    """Say why a text is no indicator."""
+    value = text.strip()
+    if len(value) > 253:
+        return "longer than a name can be"
+    if value.startswith("["):
+        return "a pattern on something else than addresses, names and URLs"
+    if _HASH.match(value):
+        return "a file's hash, which traffic does not show"
+    if value[:1].isdigit() and not value.strip("0123456789abcdefABCDEF.:/"):
+        return "no address or network of that kind exists"
+    if any(letter.isspace() for letter in value):
+        return "several words"
+    if "." not in value:
+        return "no address, network, URL or JA4 fingerprint, and a name has a dot"
+    return "not spelled as an address, network, name or URL"
+
+
 def parse_pack(name: str, text: str, *, confidence: float = 0.8) -> IndicatorPack:
     """Read a list in any of three forms: plain lines (`#` or `;` comments), CSV, or a STIX 2 bundle.
 
@@ -106,14 +125,15 @@ def parse_pack(name: str, text: str, *, confidence: float = 0.8) -> IndicatorPac
         if indicator is None:
             count += 1
             if len(refused) < 100:
-                refused.append(f"{place}: {candidates[0][:80] if candidates else ''}")
+                why = fault_of(candidates[0]) if len(candidates) == 1 else f"none of {len(candidates)} fields is one"
+                refused.append(f"{place}: {why}: {candidates[0][:80]}")
             continue
         found[indicator] = None
         if len(found) > MAX_INDICATORS:
-            raise InvalidInput(f"{name} holds more than {MAX_INDICATORS} indicators.", hint="Split it.")
+            raise InvalidInput(f"{place}: more than {MAX_INDICATORS} indicators.", hint="Split the list.")
     if not found:
         raise InvalidInput(
-            f"{name} holds no indicator.",
+            f"no indicator in {count} entries; {refused[0]}." if refused else "no indicator: it is empty.",
             hint="Give one address, network, name or JA4 fingerprint a line, a CSV file, or a STIX 2 bundle.",
         )
     return IndicatorPack(
@@ -133,16 +153,18 @@ def _line_values(text: str) -> Iterator[tuple[str, list[str]]]:
         # A hosts file (`0.0.0.0 name`) means the name.
         parts = line.split()
         if len(parts) == 2 and parts[0] in ("0.0.0.0", "127.0.0.1", "::", "::1"):
-            yield str(number), [parts[1]]
+            yield f"line {number}", [parts[1]]
             continue
         delimiter = next((d for d in ",;\t" if d in line), None)
         fields = next(csv.reader([line], delimiter=delimiter)) if delimiter else [line]
-        yield str(number), [field for field in fields if field.strip()] or [line]
+        yield f"line {number}", [field for field in fields if field.strip()] or [line]
 
 
 def _stix_values(text: str) -> Iterator[tuple[str, list[str]]]:
     try:
         bundle: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"line {error.lineno}: not JSON, so no STIX bundle: {error.msg}.") from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"not a STIX bundle: {error}.") from error
     objects = bundle.get("objects", []) if isinstance(bundle, dict) else []

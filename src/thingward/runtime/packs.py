@@ -84,7 +84,11 @@ def read_pack(path: Path, *, name: str = "", confidence: float = 0.8) -> tuple[I
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB.", hint="Split it.")
     text = data.decode("utf-8-sig", "replace")
-    return parse_pack(name, text, confidence=confidence), hashlib.sha256(data).hexdigest()
+    try:
+        pack = parse_pack(name, text, confidence=confidence)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    return pack, hashlib.sha256(data).hexdigest()
 
 
 def import_pack(home: Path, pack: IndicatorPack, digest: str, *, now: float, dry_run: bool = False) -> PackInfo:

@@ -44,7 +44,7 @@ def test_lists_are_read_line_by_line():
         Indicator("address", "1.2.3.4"),
     }
     assert PACK.refused_count == 1
-    assert PACK.refused == ("11: not an indicator",)
+    assert PACK.refused == ("line 11: several words: not an indicator",)
 
 
 def test_stix_bundles_are_read():
@@ -72,6 +72,27 @@ def test_stix_bundles_are_read():
 def test_what_is_no_list_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_pack("x", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("# one\n\n1.2.3.999\n", "line 3: no address or network of that kind exists: 1.2.3.999"),
+        ("localhost", "line 1: no address, network, URL or JA4 fingerprint, and a name has a dot"),
+        ("bad name", "line 1: several words"),
+        ("d41d8cd98f00b204e9800998ecf8427e", "line 1: a file's hash"),
+        ("a..b", "line 1: not spelled as"),
+        ("x." * 200, "line 1: longer than a name can be"),
+        ("id,what\n1,scanner\n", "in 2 entries; line 1: none of 2 fields is one: id"),
+        ('{"type": "bundle",\n "objects": [}', "line 2: not JSON"),
+        ('{"objects": [{"type": "indicator", "id": "i1", "pattern": "[file:name]"}]}', "i1: a pattern on something else"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said_with_its_place(text, why):
+    with pytest.raises(InvalidInput) as caught:
+        parse_pack("x", text)
+    assert why in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "a..b", "1.2.3", "999.1.1.1", "-", "x" * 300, "1.2.3.4.5"])

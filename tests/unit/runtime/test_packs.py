@@ -59,6 +59,11 @@ def test_files_are_owner_only_and_a_name_is_there_once(tmp_path):
     assert [info.count for info in list_packs(home)] == [2]
 
 
+def test_a_list_that_cannot_be_used_is_named_with_line_and_reason(tmp_path):
+    with pytest.raises(InvalidInput, match=r"bad\.txt: no indicator in 1 entries; line 2: several words: not a list"):
+        imported(tmp_path / "data", tmp_path, text="# a comment\nnot a list\n")
+
+
 def test_a_trial_keeps_nothing(tmp_path):
     assert imported(tmp_path / "data", tmp_path, dry_run=True).count == 1
     assert not (tmp_path / "data").exists()

@@ -15,6 +15,8 @@ from thingward.model.errors import InvalidInput
 from thingward.runtime.config import load_settings
 
 pack = App(name="pack")
+#: Lines of one list that are shown with why they are no indicators.
+SHOWN = 5
 DataDir = Annotated[Path | None, Parameter(help="Folder for everything that is kept.")]
 
 
@@ -39,8 +41,10 @@ def import_lists(
         found, digest = read_pack(file, name=name, confidence=confidence)
         info = import_pack(home, found, digest, now=time.time(), dry_run=dry_run)
         sys.stdout.write(f"{verb} {info.name}: {info.count} indicators, {info.refused} lines were none.\n")
-        for line in found.refused[:5]:
-            sys.stderr.write(f"  not an indicator, line {line}\n")
+        for line in found.refused[:SHOWN]:
+            sys.stderr.write(f"  {file}, {line}\n")
+        if found.refused_count > SHOWN:
+            sys.stderr.write(f"  {file}: and {found.refused_count - SHOWN} more that are no indicators\n")
     if not dry_run:
         sys.stdout.write("A platform that runs uses them after its next start.\n")
 
