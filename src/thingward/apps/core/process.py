@@ -34,7 +34,7 @@ from thingward.model.ids import DEFAULT_TENANT, hashed_uid
 from thingward.model.intent import Intent, StartAttack, TestNotification
 from thingward.model.observation import Observation
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
-from thingward.model.profile import Preview
+from thingward.model.profile import Learnt, Preview
 from thingward.model.record import Record
 from thingward.ports.control_store import ControlStore
 from thingward.ports.link import Frame
@@ -55,7 +55,7 @@ from thingward.runtime.derived import preview_of, state_of
 from thingward.runtime.notify import Dispatcher, NotifySettings, Outbox
 
 #: Kinds that never leave core through the live stream.
-PRIVATE: Final = (Observation, Principal, Token, Session, SettingValue, AuditEntry, LedgerEntry)
+PRIVATE: Final = (Observation, Learnt, Principal, Token, Session, SettingValue, AuditEntry, LedgerEntry)
 #: Kinds that ways out for records get (syslog, OCSF lines).
 EXPORTED: Final = (Finding, Case, Action, Outcome, Approval, AuditEntry)
 LIVE_BATCH: Final = 500
