@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, Observation, TlsData
-from thingward.model.record import Malformed
-from thingward.sensing.observe import bodies_of
+from thingward.model.observation import Endpoint, IdentityData, Observation
+from thingward.sensing.meanings import RECEIVER, SENDER, Meaning, Meanings
 from thingward.sensing.sensor_payloads import DatagramCache, Messages, PayloadLimits, Picked
 from thingward.sensing.sensor_records import RecordMaker, read_arp, read_ndp
 from thingward.sensing.streams import HeadStreams, StreamLimits
@@ -36,6 +35,7 @@ class PayloadDecoder:
         self._make = make
         self._limits = payloads
         self._datagrams = DatagramCache(payloads.cached)
+        self._meanings = Meanings(payloads)
         self._said: OrderedDict[Hashable, float] = OrderedDict()
         self._holders: OrderedDict[str, str] = OrderedDict()
         self.streams = HeadStreams(_choose, streams)
@@ -70,7 +70,7 @@ class PayloadDecoder:
         if messages:
             src, dst = self._make.reported_ends(report)
             time = int(report["last_ns"]) / 1e9
-            self._describe(flow, messages, self._observe(time, parent, src, dst, messages, records))
+            self._describe(flow, self._observe(time, parent, src, dst, messages, records))
         return records
 
     def forget(self, flows: list[int]) -> None:
@@ -109,16 +109,16 @@ class PayloadDecoder:
             src, dst = picked.ends(index, self._make.addresses)
             if not from_initiator:
                 src, dst = dst, src
-            said = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
-            self._describe(number, messages, said)
+            meaning = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            self._describe(number, meaning)
         return over
 
     def _datagram(self, picked: Picked, index: int, records: list[Observation]) -> None:
         messages = self._datagrams.datagram(17, picked.sport[index], picked.dport[index], picked.payload(index))
         if messages:
             src, dst = picked.ends(index, self._make.addresses)
-            said = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
-            self._describe(picked.numbers[index], messages, said)
+            meaning = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            self._describe(picked.numbers[index], meaning)
 
     def _neighbour(self, picked: Picked, index: int, kind: int, records: list[Observation]) -> None:
         time, parent = picked.time(index), picked.parent(index)
@@ -162,49 +162,35 @@ class PayloadDecoder:
         dst: Endpoint,
         messages: Messages,
         records: list[Observation],
-    ) -> str:
-        """Append what messages mean; gives the server's name if one was asked for."""
-        name = ""
-        for message in messages:
-            if type(message) is Malformed:
-                self.count(message.reason)
-            for sender, receiver, data in bodies_of(src, dst, message):
-                kind = type(data)
-                if kind is TlsData:
-                    name = data.sni or name  # type: ignore[union-attr]
-                elif kind is HttpData:
-                    name = data.host or name  # type: ignore[union-attr]
-                elif kind in _REPEATED and not self._is_new(sender, data, time):
+    ) -> Meaning:
+        """Append what messages mean, as far as it was not said just now."""
+        meaning = self._meanings.of(messages, src, dst)
+        for reason in meaning.malformed:
+            self.count(reason)
+        for body in meaning.bodies:
+            sender = src if body.src is SENDER else dst if body.src is RECEIVER else body.src
+            receiver = src if body.dst is SENDER else dst if body.dst is RECEIVER else body.dst
+            if body.number:
+                who = (sender.mac, sender.ip) if sender is not None else None
+                whom = receiver.ip if body.is_to and receiver is not None else ""
+                if not self.is_news((body.number, who, whom), time, body.repeat_s):
                     continue
-                records.append(self._make.envelope(time, parent, sender, receiver, data))
-        return name
+            records.append(self._make.envelope(time, parent, sender, receiver, body.data))
+        return meaning
 
-    def _is_new(self, sender: Endpoint | None, data: Data, time: float) -> bool:
-        who = (sender.mac, sender.ip) if sender is not None else ()
-        if type(data) is Malformed:
-            return self.is_news((who, data.reason), time, self._limits.malformed_s)
-        if type(data) is DnsData:
-            return data.transport == "dns" or self.is_news((who, data), time, self._limits.repeat_s)
-        return self.is_news((who, data), time, self._limits.identity_s)
-
-    def _describe(self, flow: int, messages: Messages, name: str) -> None:
+    def _describe(self, flow: int, meaning: Meaning) -> None:
         """Remember a flow's application, and the server's name if it was asked for."""
+        app, name = meaning.app, meaning.name
+        if not app and not name:
+            return
         known = self.described.get(flow)
-        app, known_name = known or ("", "")
-        if not app:
-            for message in messages:
-                if type(message) is not Malformed and message.protocol not in ("", "credential"):
-                    app = message.protocol
-                    break
-        found = (app, name or known_name)
-        if found != known and found != ("", ""):
-            if known is None and len(self.described) >= _MAX_DESCRIBED:
+        if known is None:
+            if len(self.described) >= _MAX_DESCRIBED:
                 self.described.popitem(last=False)
-            self.described[flow] = found
+            self.described[flow] = (app, name)
+        elif (name and name != known[1]) or not known[0]:
+            self.described[flow] = (known[0] or app, name or known[1])
 
 
 def _choose(dport: int, first: bytes, from_initiator: bool, mid_stream: bool) -> StreamDecoder | None:
     return stream_decoder(6, 0, dport, first, from_initiator, mid_stream)
-
-
-_REPEATED = frozenset({IdentityData, DnsData, Malformed})
