@@ -263,7 +263,7 @@ def _special_udp(me: Endpoint, peer: Endpoint, from_me: bool) -> tuple[str, bool
         for client, server in _DHCP_CLIENT.items():
             ports = {me.port, peer.port}
             if ports == {client, server} or (ports == {server} and address_kind(peer.ip) != "public"):
-                return "dhcp", me.port == client, server
+                return None if _asks_a_stranger(me, peer, from_me, client) else ("dhcp", me.port == client, server)
     sender = me if from_me else peer
     receiver = peer if from_me else me
     for port, role in _DISCOVERY.items():
@@ -272,6 +272,12 @@ def _special_udp(me: Endpoint, peer: Endpoint, from_me: bool) -> tuple[str, bool
             asks = from_me if to_group or receiver.port == port else not from_me
             return role, asks, port
     return None
+
+
+def _asks_a_stranger(me: Endpoint, peer: Endpoint, from_me: bool, client_port: int) -> bool:
+    """Tell whether a device asks one host for an address that is no server of the site: anybody may be asked at once."""
+    is_one = address_kind(peer.ip) == "private" and not is_group(peer)
+    return from_me and me.port == client_port and is_one and "dhcp" not in peer.roles
 
 
 def _other(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
