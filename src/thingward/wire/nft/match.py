@@ -9,13 +9,13 @@ of some kernels), an answer over TCP may at least not be an opening segment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from thingward.model.profile import Acl, PeerKind
-from thingward.model.terms import BROADCAST, TCP, UDP
+from thingward.model.terms import BROADCAST, ICMP6, TCP, UDP
 from thingward.wire.nft.tokens import (
     Family,
     Network,
@@ -31,6 +31,7 @@ Side = Literal["d", "s"]
 _PORT_PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
 _NOT_OPENING = "tcp flags & (syn | ack) != syn"
 _ROLE_PORTS = {"dns": 53, "ntp": 123}
+DHCP6 = 547
 _MDNS = ("224.0.0.251", "ff02::fb", 5353)
 _SSDP = ("239.255.255.250", "{ ff02::c, ff05::c }", 1900)
 _LINK_TYPES = "0-1535, 0x888e, 0x88c7, 0x88cc, 0x890d, 0x9000"
@@ -109,8 +110,11 @@ def rules_for(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:
     return out_rules, in_rules
 
 
-def basic_rules(scope: Scope) -> tuple[list[str], list[str]]:
-    """Give what no IP network can do without, for `out` and `in`: ARP, neighbour discovery, ICMP's error messages."""
+def basic_rules(scope: Scope, acls: Iterable[Acl] = ()) -> tuple[list[str], list[str]]:
+    """Give what no IP network can do without, for `out` and `in`: ARP and ICMP's error messages; for IPv6 discovery.
+
+    Neighbour discovery is left out where no entry speaks of IPv6: such a device was never seen to use it.
+    """
     related = "ct state related " if scope.tracked else ""
     errors = "destination-unreachable, time-exceeded, parameter-problem"
     shared = [
@@ -119,12 +123,21 @@ def basic_rules(scope: Scope) -> tuple[list[str], list[str]]:
     ]
     if scope.family == "bridge":
         shared.append("ether type arp return")
+    if not any(_speaks_ipv6(acl) for acl in acls):
+        return shared, shared.copy()
     told = "mld-listener-report, mld-listener-done, mld2-listener-report"
     asked = "nd-neighbor-solicit, nd-neighbor-advert"
     return (
         [f"icmpv6 type {{ {asked}, nd-router-solicit, {told} }} return", *shared],
         [f"icmpv6 type {{ {asked}, nd-router-advert, nd-redirect, mld-listener-query }} return", *shared],
     )
+
+
+def _speaks_ipv6(acl: Acl) -> bool:
+    if acl.peer is PeerKind.ROLE:
+        return acl.value == "nd" or acl.proto == ICMP6
+    network = canonical_network(acl.value) if acl.peer in (PeerKind.ADDRESS, PeerKind.GROUP) else None
+    return acl.proto == ICMP6 or (network is not None and network.version == 6)
 
 
 def _join(*parts: str) -> str:
@@ -258,10 +271,7 @@ def _fixed_role(acl: Acl, scope: Scope) -> tuple[list[str], list[str]] | None:
         rules = [f"ether type {{ {_LINK_TYPES} }} return"] if scope.family == "bridge" else []
         return rules, rules
     if acl.value == "dhcp":
-        return (
-            ["udp sport 68 udp dport 67 return", "udp sport 546 udp dport 547 return"],
-            ["udp sport 67 udp dport 68 return", "udp sport 547 udp dport 546 return"],
-        )
+        return _leasing(acl, scope)
     if acl.value == "igmp":
         return ["ip protocol igmp return"], ["ip protocol igmp return"]
     if acl.value == "icmp":
@@ -269,6 +279,19 @@ def _fixed_role(acl: Acl, scope: Scope) -> tuple[list[str], list[str]] | None:
     if acl.value in ("mdns", "ssdp"):
         return _announcing(scope, *(_MDNS if acl.value == "mdns" else _SSDP))
     return None
+
+
+def _leasing(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:
+    """Let it ask everybody for an address, and the site's servers alone; where none is known, anyone.
+
+    Whoever answers is heard: after a change of routers the new one must be.
+    """
+    if acl.port == DHCP6:
+        return ["udp sport 546 udp dport 547 return"], ["udp sport 547 udp dport 546 return"]
+    known = (canonical_network(text) for text in scope.roles.get("dhcp", ()))
+    servers = sorted({element_text(network) for network in known if network is not None and network.version == 4})
+    to = f"ip daddr {_one_of([BROADCAST, *servers])} " if servers else ""
+    return [f"{to}udp sport 68 udp dport 67 return"], ["udp sport 67 udp dport 68 return"]
 
 
 def _echo(acl: Acl, scope: Scope) -> tuple[list[str], list[str]]:

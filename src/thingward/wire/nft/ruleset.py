@@ -165,7 +165,7 @@ class _Builder:
         if not self._bind(entry, key):
             self._skip(entry.device, "it has no hardware or IP address of its own: its profile is not enforced")
             return
-        out_rules, in_rules = basic_rules(scope)
+        out_rules, in_rules = basic_rules(scope, entry.acls)
         for acl in entry.acls:
             self._take_name(acl)
             try:

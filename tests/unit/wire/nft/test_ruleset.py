@@ -63,6 +63,27 @@ def test_an_entry_says_who_begins_where_the_kernel_can_tell() -> None:
     assert rules(asked) == ["ct direction reply ip daddr 192.168.7.6 tcp sport 80 return"]
 
 
+def test_neighbours_are_discovered_only_by_devices_that_speak_ipv6() -> None:
+    def discovers(*acls: Acl) -> bool:
+        ruleset = build_ruleset({"t": state(*acls)})
+        return any("nd-neighbor" in rule for family in ("inet", "bridge") for rule in chain(ruleset, family, "out"))
+
+    assert not discovers(acl(PeerKind.NAME, "api.cloud.example"), acl(PeerKind.ADDRESS, "192.0.2.0/24"))
+    assert discovers(acl(PeerKind.ROLE, "nd", proto=58, port=0))
+    assert discovers(acl(PeerKind.ADDRESS, "2001:db8::1"))
+    assert discovers(acl(PeerKind.GROUP, "ff02::fb", proto=17, port=5353))
+
+
+def test_addresses_are_asked_of_everybody_and_of_known_servers_and_whoever_answers_is_heard() -> None:
+    entry = acl(PeerKind.ROLE, "dhcp", proto=17, port=67)
+    assert rules(entry) == ["udp sport 68 udp dport 67 return"]
+    roles = {"dhcp": ("192.168.7.1", "fe80::1")}
+    known = chain(build_ruleset({"t": state(entry, roles=roles)}), "inet", "out")
+    assert "ip daddr { 255.255.255.255, 192.168.7.1 } udp sport 68 udp dport 67 return" in known
+    assert rules(entry, side="in") == ["udp sport 67 udp dport 68 return"]
+    assert rules(acl(PeerKind.ROLE, "dhcp", proto=17, port=547)) == ["udp sport 546 udp dport 547 return"]
+
+
 def test_without_connection_tracking_an_answer_may_not_open_a_connection() -> None:
     entry = acl(PeerKind.DEVICE, "d-hub", port=1883)
     assert rules(entry, family="bridge", tracked=False) == ["ip daddr 192.168.7.6 tcp dport 1883 return"]
