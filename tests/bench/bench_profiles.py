@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.harness import Bench, NotHere, Pair, benchmark, rate
@@ -68,18 +69,42 @@ def gateway_of(site: LearntSite) -> Device:
 
 
 def is_infrastructure(terms: FlowTerms) -> bool:
-    """Tell whether a safe default covers such a flow at some site, so that no profile can be told by it."""
-    return bool(INFRASTRUCTURE.intersection(terms.roles))
+    """Tell whether some safe default could cover such a flow at some site."""
+    return bool(INFRASTRUCTURE.intersection(terms.roles)) or (terms.proto, terms.port) == (17, 67)
 
 
-def strange_flows(site: LearntSite, device: Device, data: Path, own: Path) -> list[FlowTerms]:
-    """Give all other devices' flows, re-addressed to this device at its site."""
+def strange_flows(
+    site: LearntSite, device: Device, data: Path, own: Path, *, is_at_home: bool = False
+) -> list[FlowTerms]:
+    """Give all other devices' flows, re-addressed to this device at its site; each as its last report shows it.
+
+    Args:
+        own: the device's own capture, left out.
+        is_at_home: what was gateway, resolver and DHCP server there is this site's here; else addresses stay.
+    """
     found: list[FlowTerms] = []
-    for path, (_, other) in strangers(data).items():
+    for path, (there, other) in strangers(data).items():
         if path != own:
-            events = list(moved(read_events(path), other, device, gateway_of(site)))
-            found += [terms for event in enriched_at(site, events) for terms in terms_for(event, device.uid)]
+            served_by = services_here(there, site) if is_at_home else None
+            events = list(moved(read_events(path), other, device, gateway_of(site), served_by))
+            last: dict[str, FlowTerms] = {}
+            for event in enriched_at(site, events):
+                for terms in terms_for(event, device.uid):
+                    assert isinstance(event.data, FlowData)
+                    last[event.data.flow] = terms
+            found += last.values()
     return found
+
+
+def services_here(there: LearntSite, here: LearntSite) -> dict[str, str]:
+    """Say which address of this site stands for which service address of another one."""
+    ours, theirs = here.inventory.roles(), there.inventory.roles()
+    return {
+        address: ours[role][0]
+        for role in ("dhcp", "dns", "gateway")
+        for address in theirs[role]
+        if ours[role] and ":" not in address
+    }
 
 
 @functools.cache
@@ -141,34 +166,68 @@ def benign_allowed_initiated(bench: Bench) -> Iterator[Pair]:
     yield Pair(lambda: share(mine), lambda: share(peers), "rules by address", note)
 
 
-def _strangers_refused(bench: Bench, *, infrastructure: bool) -> Iterator[Pair]:
+def _strangers_refused(
+    bench: Bench, chosen: Callable[[FlowTerms, AddressRules], bool], *, is_at_home: bool = False
+) -> Iterator[Pair]:
+    """Judge strangers' flows; the peer is the device's own week by address: no list of flows can refuse more."""
     ours: list[bool] = []
-    peers: list[bool] = []
+    most: list[bool] = []
     notes = []
     for path, site, device in trials(bench.data):
-        profile, until = site.trial(device)
-        judge = ProfileJudge(profile.acls)
-        rules = AddressRules(flow for flow in site.flows(device) if flow.time < until)
-        flows = strange_flows(site, device, bench.data, path)
-        chosen = [terms for terms in flows if infrastructure or not is_infrastructure(terms)]
-        mine = [not judge.judge(terms).permitted for terms in chosen]
+        judge = ProfileJudge(site.trial(device)[0].acls)
+        own = AddressRules(site.flows(device))
+        flows = strange_flows(site, device, bench.data, path, is_at_home=is_at_home)
+        flows = [terms for terms in flows if chosen(terms, own)]
+        mine = [not judge.judge(terms).permitted for terms in flows]
         ours += mine
-        peers += [not rules.permits(terms) for terms in chosen]
+        most += [not own.permits(terms) for terms in flows]
+        let = Counter(what_lets(judge, terms) for terms, refused in zip(flows, mine, strict=True) if not refused)
         name = device.names[0] if device.names else device.uid
-        notes.append(f"{name}: {mine.count(True)} of {len(chosen)} refused ({share(mine):.1f} %)")
-    yield Pair(lambda: share(ours), None, f"rules by address: {share(peers):.2f}", "; ".join(notes))
+        through = ", ".join(f"{what} {count}" for what, count in let.most_common())
+        notes.append(f"{name}: {mine.count(True)} of {len(flows)} ({share(mine):.1f} %), let through: {through}")
+    peer = "the device's own week by address, the most"
+    yield Pair(lambda: share(ours), (lambda: share(most)) if not all(most) else None, peer, "; ".join(notes))
+
+
+def what_lets(judge: ProfileJudge, terms: FlowTerms) -> str:
+    """Name what an entry lets a flow through as."""
+    acl = judge.judge(terms).acl
+    assert acl is not None
+    at = " to all" if terms.group else ""
+    return f"{acl.value} {acl.direction}{at}" if acl.origin == "default" else f"learnt {acl.value}"
+
+
+def is_ip(terms: FlowTerms) -> bool:
+    """Tell whether a flow is one in the sense of flow exporters: ARP and link-layer frames are none."""
+    return terms.proto >= 0
 
 
 @benchmark("profiles.strangers_refused", unit="% of flows", rounds=1, limit=95.0)
 def strangers_refused(bench: Bench) -> Iterator[Pair]:
-    """Other devices' flows, re-addressed to the device, that its profile refuses; without what safe defaults cover."""
-    yield from _strangers_refused(bench, infrastructure=False)
+    """Other devices' IP flows, re-addressed to the device, that its profile refuses; safe defaults get no discount.
+
+    Only flows that the device makes itself at some time of the week (same peer, same service) are left out: what is
+    the same cannot be told apart.
+    """
+    yield from _strangers_refused(bench, lambda terms, own: is_ip(terms) and not own.permits(terms))
+
+
+@benchmark("profiles.strangers_refused_ip", unit="% of flows", rounds=1)
+def strangers_refused_ip(bench: Bench) -> Iterator[Pair]:
+    """All of their IP flows, also those that the device makes itself (its own DHCP, DNS at its own resolver)."""
+    yield from _strangers_refused(bench, lambda terms, own: is_ip(terms))
 
 
 @benchmark("profiles.strangers_refused_all", unit="% of flows", rounds=1)
 def strangers_refused_all(bench: Bench) -> Iterator[Pair]:
-    """The same with ARP, DHCP, DNS to the site's resolver, NTP and the like, which every profile must allow."""
-    yield from _strangers_refused(bench, infrastructure=True)
+    """The same with ARP and link-layer frames counted as flows."""
+    yield from _strangers_refused(bench, lambda terms, own: True)
+
+
+@benchmark("profiles.strangers_refused_at_home", unit="% of flows", rounds=1)
+def strangers_refused_at_home(bench: Bench) -> Iterator[Pair]:
+    """All of their IP flows, as if they had moved in: their router, resolver and DHCP server are this site's."""
+    yield from _strangers_refused(bench, lambda terms, own: is_ip(terms), is_at_home=True)
 
 
 @benchmark("profiles.paths_refused", unit="% of paths", rounds=1, limit=100.0)

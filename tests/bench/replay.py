@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from thingward.inventory.learning import LearningStage
 from thingward.inventory.stage import InventoryStage
 from thingward.model.device import Device
 from thingward.model.event import Event
-from thingward.model.observation import Endpoint, FlowData
+from thingward.model.observation import DnsData, Endpoint, FlowData
 from thingward.model.profile import MudProfile
 from thingward.model.terms import FlowTerms, is_group, is_stray, terms_of
 from thingward.sensing.normalise import NormaliseStage
@@ -27,7 +27,7 @@ from thingward.wire.capture_read import CaptureReader
 BATCH = 2000
 CAPTURES = ("*.pcap", "*.pcapng", "*.cap")
 SIDES: tuple[Literal["src", "dst"], ...] = ("src", "dst")
-#: Roles that the safe defaults cover: every device on a network needs them.
+#: Roles that some safe default covers, wherever the device is.
 INFRASTRUCTURE = frozenset({"arp", "link", "nd", "icmp", "dhcp", "dns", "ntp"})
 
 
@@ -131,14 +131,18 @@ def main_device(site: LearntSite, mac: str = "") -> Device:
     return max(devices, key=lambda device: len(site.flows(device)))
 
 
-def moved(events: Iterable[Event], device: Device, to: Device, gateway: Device) -> Iterator[Event]:
-    """Re-address one device's traffic to another one at another site.
+def moved(
+    events: Iterable[Event], device: Device, to: Device, gateway: Device, served_by: Mapping[str, str] | None = None
+) -> Iterator[Event]:
+    """Re-address one device's flows, and the DNS answers that name their peers, to another one at another site.
 
     The device's own hardware and IP addresses become those of `to`, other stations' hardware addresses that of
-    the new site's gateway. Remote addresses, names and services stay: what was local there is remote here.
+    the new site's gateway. Remote addresses, names and services stay: what was local there is remote here. What its
+    old network said of itself (leases, announcements) is left out: it is not true here.
 
     Args:
         events: before inventory. device: whose traffic it is.
+        served_by: addresses of the old site's services to those of the new site's.
     """
     macs = frozenset(device.macs)
     own4 = next((ip for ip in to.addresses if ":" not in ip), "")
@@ -149,13 +153,16 @@ def moved(events: Iterable[Event], device: Device, to: Device, gateway: Device) 
             return endpoint
         mine = endpoint.mac in macs if endpoint.mac else endpoint.ip in device.addresses
         if not mine:
-            return msgspec.structs.replace(endpoint, mac=gateway.macs[0] if endpoint.mac else "")
+            ip = (served_by or {}).get(endpoint.ip, endpoint.ip)
+            return msgspec.structs.replace(endpoint, mac=gateway.macs[0] if endpoint.mac else "", ip=ip)
         ip = endpoint.ip
         if ip and ip not in ("0.0.0.0", "::"):
             ip = (own6 or "fe80::1") if ":" in ip else own4
         return msgspec.structs.replace(endpoint, mac=to.macs[0] if to.macs else "", ip=ip)
 
     for event in events:
+        if not isinstance(event.data, FlowData | DnsData):
+            continue
         ends = [end for end in (event.src, event.dst) if end is not None]
         if any((end.mac in macs) if end.mac else (end.ip in device.addresses) for end in ends):
             yield msgspec.structs.replace(event, src=move(event.src), dst=move(event.dst))

@@ -155,6 +155,8 @@ def _continued(
     else:
         groups = list(later_log.groups())
     _replay(base, groups, later_log, end)
+    seen, too = base.state.seen, later.state.seen
+    base.state.seen = {kind: max(seen.get(kind, 0), too.get(kind, 0)) for kind in {*seen, *too}}
     after = [group for group in later_log.groups() if group.first > end]
     fresh = TrafficLog(bounds.cells)
     fresh.restore(msgspec.structs.replace(later_log.state(), width_s=log.width_s, groups=after))

@@ -9,6 +9,7 @@ import msgspec
 
 from thingward.inventory.defaults import SAFE_DEFAULTS
 from thingward.inventory.naming import wildcard_for
+from thingward.inventory.narrow import is_needless, is_watched, own_time_service, signs_of
 from thingward.inventory.settle import settledness, thin
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.matching import AclIndex
@@ -103,7 +104,12 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class LearnerState(msgspec.Struct, kw_only=True):
-    """What a snapshot keeps of a learner; see DeviceLearner for the fields."""
+    """What a snapshot keeps of a learner.
+
+    Attributes:
+        telling: flows that no safe default covers.
+        seen: flows that show which safe defaults are needed, by kind (`narrow.signs_of`).
+    """
 
     device: str
     entries: list[Entry]
@@ -123,6 +129,7 @@ class LearnerState(msgspec.Struct, kw_only=True):
     dropped: int = 0
     version: int = 0
     adopted: list[Adoption] = []
+    seen: dict[str, int] = {}
 
 
 class DeviceLearner:
@@ -150,14 +157,18 @@ class DeviceLearner:
         self._note_time(time, last)
         state.flows += count
         state.answered += count if answered and terms.proto in _ANSWERING and not terms.group else 0
+        self._note_signs(terms, count)
         entry = self._index.find(terms)
+        telling = count
+        if entry is not None and entry.origin == "default":
+            telling = 0
+            terms = own_time_service(terms)
+            entry = self._index.find(terms)
+        state.telling += telling
         if entry is not None:
-            if entry.origin != "default":
-                state.telling += count
-                state.flows_since_new += count
+            state.flows_since_new += telling
             self._use(entry, terms, time, last, opened=opened, count=count)
             return False
-        state.telling += count
         if not self._is_need(terms, answered=answered):
             self._attempt(terms, count)
             return False
@@ -166,7 +177,7 @@ class DeviceLearner:
         if entry is None:
             return False
         self._use(entry, terms, time, last, opened=opened, count=count)
-        state.flows_since_new = count - 1
+        state.flows_since_new = max(telling - 1, 0)
         state.last_new = max(state.last_new, time)
         self._widen(entry)
         state.curve = thin([*state.curve, (state.telling, self.size)])
@@ -174,7 +185,10 @@ class DeviceLearner:
 
     def knows(self, terms: FlowTerms) -> bool:
         """Tell whether an entry stands for such flows."""
-        return self._index.find(terms) is not None
+        entry = self._index.find(terms)
+        if entry is not None and entry.origin == "default":
+            entry = self._index.find(own_time_service(terms))
+        return entry is not None
 
     def bind(self, address: str, name: str, *, claimed: bool = False) -> bool:
         """Take what DNS told the device: entries that rest on this bare address now rest on the name.
@@ -274,6 +288,7 @@ class DeviceLearner:
         mine.last, mine.last_new = max(mine.last, theirs.last), max(mine.last_new, theirs.last_new)
         mine.flows, mine.telling = mine.flows + theirs.flows, mine.telling + theirs.telling
         mine.flows_since_new = min(mine.flows_since_new, theirs.flows_since_new)
+        mine.seen = {kind: mine.seen.get(kind, 0) + theirs.seen.get(kind, 0) for kind in {*mine.seen, *theirs.seen}}
         mine.hours |= theirs.hours
         mine.days |= theirs.days
         mine.blocked = [*mine.blocked, *theirs.blocked][: self._bounds.entries]
@@ -287,10 +302,19 @@ class DeviceLearner:
         """Learnt entries, without defaults."""
         return sum(1 for entry in self.state.entries if entry.origin != "default")
 
-    def profile(self, tenant: Tenant, site: str, source: str) -> MudProfile:
-        """Give the profile as it is now."""
+    @property
+    def is_watched(self) -> bool:
+        """Tell whether it was watched long enough to say which safe defaults it does not use."""
+        return is_watched(self.state.last - self.state.first, len(self.state.days))
+
+    def profile(self, tenant: Tenant, site: str, source: str, *, is_narrow: bool | None = None) -> MudProfile:
+        """Give the profile as it is now.
+
+        Args:
+            is_narrow: safe defaults that show no need are left out; None: if the device was watched long enough.
+        """
         state = self.state
-        acls = tuple(sorted((entry.acl() for entry in state.entries), key=acl_order))
+        acls = tuple(sorted(self._needed(self.is_watched if is_narrow is None else is_narrow), key=acl_order))
         content = [repr((*acl_order(acl), acl.resolved)) for acl in acls]
         unopened = [
             f"{entry.value}:{entry.port}" if entry.port else entry.value
@@ -322,6 +346,10 @@ class DeviceLearner:
             dropped=state.dropped,
             adopted=tuple(state.adopted),
         )
+
+    def _needed(self, is_narrow: bool) -> list[Acl]:
+        acls = [entry.acl() for entry in self.state.entries]
+        return [acl for acl in acls if not (is_narrow and is_needless(acl, self.state.seen))]
 
     def restore(self, state: LearnerState) -> None:
         """Take a state from a snapshot."""
@@ -505,6 +533,11 @@ class DeviceLearner:
         for entry in entries:
             self._merge(wider, entry)
         return wider
+
+    def _note_signs(self, terms: FlowTerms, count: int) -> None:
+        seen = self.state.seen
+        for kind in signs_of(terms):
+            seen[kind] = seen.get(kind, 0) + count
 
     def _note_time(self, first: float, last: float) -> None:
         state = self.state

@@ -150,9 +150,11 @@ class LearningStage:
         learner = self._learners.get(uid)
         if learner is None:
             return None
+        # A trial must be as narrow as the profile that would be approved, or it judges something else.
+        is_narrow = learner.is_watched
         if until is not None:
             learner = self._replay(learner, self._traffic[uid], until)
-        return learner.profile(self._tenant, self._site, self._producer)
+        return learner.profile(self._tenant, self._site, self._producer, is_narrow=is_narrow)
 
     def profiles(self) -> tuple[MudProfile, ...]:
         """Give all profiles."""

@@ -153,9 +153,9 @@ class Network:
         return {role: tuple(sorted(addresses)) for role, addresses in found.items()}
 
 
-def is_time_service(name: str) -> bool:
-    """Tell whether a DNS name is one of a public time service."""
-    return any(name == domain or name.endswith("." + domain) for domain in TIME_SERVICES)
+def time_service_of(name: str) -> str:
+    """Give the domain of the public time service that a DNS name belongs to, empty for any other name."""
+    return next((domain for domain in TIME_SERVICES if name == domain or name.endswith("." + domain)), "")
 
 
 @functools.lru_cache(maxsize=4096)

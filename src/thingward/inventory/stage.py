@@ -10,7 +10,7 @@ import msgspec
 from thingward.inventory.evidence import Evidence
 from thingward.inventory.members import Bounds, Claim, Member
 from thingward.inventory.names import NameBook
-from thingward.inventory.network import Network, NetworkState, is_time_service
+from thingward.inventory.network import Network, NetworkState, time_service_of
 from thingward.inventory.records import RecordBook, RecordState
 from thingward.model import ocsf
 from thingward.model.device import Correction, Device
@@ -237,7 +237,7 @@ class InventoryStage:
             book = self._names.of(other)
             if book is not None:
                 names = book.get(endpoint.ip, ())
-                if endpoint.port == _NTP and names and any(is_time_service(name) for name in names):
+                if endpoint.port == _NTP and names and any(time_service_of(name) for name in names):
                     roles = (*roles, "ntp")
         if not (seen.uid or names or roles):
             return endpoint
