@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from thingward.apps.server.console.screen import Form, Screen
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.console.form_step import Step, form_post
+from thingward.apps.server.console.screen import Screen
+from thingward.apps.server.deps import Deps
 from thingward.apps.server.standing import quarantine_of, recent_findings
 from thingward.model.action import Action
 from thingward.model.device import Device
@@ -46,7 +47,7 @@ def group_findings(findings: tuple[Finding, ...]) -> list[FindingGroup]:
     return sorted(rows, key=lambda row: (-row.newest.severity, -row.last))
 
 
-@get("/findings", access="findings:read", sync_to_thread=True, include_in_schema=False)
+@get("/findings", access="findings:read", sync_to_thread=True)
 def finding_list(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -84,7 +85,7 @@ def _contains(row: Finding, words: list[str]) -> bool:
     return all(word in text for word in words)
 
 
-@get("/findings/{uid:str}", access="findings:read", sync_to_thread=True, include_in_schema=False)
+@get("/findings/{uid:str}", access="findings:read", sync_to_thread=True)
 def finding_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
 ) -> Response[str]:
@@ -102,7 +103,7 @@ def finding_page(
     )
 
 
-@get("/cases", access="cases:read", sync_to_thread=True, include_in_schema=False)
+@get("/cases", access="cases:read", sync_to_thread=True)
 def case_list(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -127,7 +128,7 @@ def case_list(
     )
 
 
-@get("/cases/{uid:str}", access="cases:read", sync_to_thread=True, include_in_schema=False)
+@get("/cases/{uid:str}", access="cases:read", sync_to_thread=True)
 def case_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
 ) -> Response[str]:
@@ -146,49 +147,33 @@ def case_page(
     )
 
 
-@post(
-    "/cases/{uid:str}/notes",
-    access=UpdateCase,
-    operation="addCaseNote",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def add_note(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/cases/{uid:str}/notes", access=UpdateCase, operation="addCaseNote")
+async def add_note(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Add a line to the timeline."""
-    body = UpdateCase(case=uid, note=form.text("note"))
-    return await screen.perform(ask, body, to=f"/cases/{uid}#timeline", said="Noted.")
+    body = UpdateCase(case=uid, note=step.form.text("note"))
+    return await step.perform(body, to=f"/cases/{uid}#timeline", said="Noted.")
 
 
-@post("/cases/{uid:str}/close", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def close_case(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/cases/{uid:str}/close", access=UpdateCase, operation="updateCase")
+async def close_case(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Close a case with a resolution."""
-    body = UpdateCase(case=uid, state="closed", resolution=form.text("resolution"))
+    body = UpdateCase(case=uid, state="closed", resolution=step.form.text("resolution"))
     said = "Closed. What is in force stays in force."
-    return await screen.perform(
-        ask, body, to=f"/cases/{uid}", said=said, undo=f"/cases/{uid}/reopen", undo_word="Reopen"
-    )
+    return await step.perform(body, to=f"/cases/{uid}", said=said, undo=f"/cases/{uid}/reopen", undo_word="Reopen")
 
 
-@post("/cases/{uid:str}/reopen", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def reopen_case(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/cases/{uid:str}/reopen", access=UpdateCase, operation="updateCase")
+async def reopen_case(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Open a case again."""
-    body = UpdateCase(case=uid, state="open", note=form.text("note"))
-    return await screen.perform(ask, body, to=f"/cases/{uid}", said="Open again.")
+    body = UpdateCase(case=uid, state="open", note=step.form.text("note"))
+    return await step.perform(body, to=f"/cases/{uid}", said="Open again.")
 
 
-@post("/cases/{uid:str}/assign", access=UpdateCase, operation="updateCase", csrf_in_form=True, include_in_schema=False)
-async def assign_case(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/cases/{uid:str}/assign", access=UpdateCase, operation="updateCase")
+async def assign_case(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Say who works on a case."""
-    body = UpdateCase(case=uid, assignee=form.text("assignee", 100))
-    return await screen.perform(ask, body, to=f"/cases/{uid}", said="Assigned." if body.assignee else "Unassigned.")
+    body = UpdateCase(case=uid, assignee=step.form.text("assignee", 100))
+    return await step.perform(body, to=f"/cases/{uid}", said="Assigned." if body.assignee else "Unassigned.")
 
 
 HANDLERS = (finding_list, finding_page, case_list, case_page, add_note, close_case, reopen_case, assign_case)

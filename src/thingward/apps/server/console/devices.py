@@ -5,15 +5,16 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from thingward.apps.server.callers import Caller
+from thingward.apps.server.console.form_step import Step, form_post
 from thingward.apps.server.console.graph import draw_curve, draw_graph
-from thingward.apps.server.console.screen import Form, Screen
+from thingward.apps.server.console.screen import Screen
 from thingward.apps.server.console.words import device_name
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.deps import Deps
 from thingward.apps.server.profiles import (
     QueueItem,
     approval_in_force,
@@ -34,7 +35,7 @@ LIST_LIMIT = 500
 PEERS_S = 7 * DAY_S
 
 
-@get("/devices", access="devices:read", sync_to_thread=True, include_in_schema=False)
+@get("/devices", access="devices:read", sync_to_thread=True)
 def device_list(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -106,7 +107,7 @@ def _contains(row: Device, q: str) -> bool:
     return all(word in text.lower() for word in q.lower().split())
 
 
-@get("/devices/{uid:str}", access="devices:read", sync_to_thread=True, include_in_schema=False)
+@get("/devices/{uid:str}", access="devices:read", sync_to_thread=True)
 def device_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -176,7 +177,7 @@ def history(deps: Deps, uid: str) -> list[tuple[float, str, Any]]:
     return sorted(rows, key=lambda row: -row[0])[:30]
 
 
-@get("/devices/{uid:str}/edit", access=EditDevice, sync_to_thread=True, include_in_schema=False)
+@get("/devices/{uid:str}/edit", access=EditDevice, sync_to_thread=True)
 def edit_form(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
 ) -> Response[str]:
@@ -191,23 +192,11 @@ KINDS = (
 )  # fmt: skip
 
 
-@post(
-    "/devices/{uid:str}/edit",
-    access=EditDevice,
-    operation="editDevice",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def edit(
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[Any]:
+@form_post("/devices/{uid:str}/edit", access=EditDevice, operation="editDevice")
+async def edit(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Correct what is said of a device."""
-    device = deps.get(Device, uid)
-    given = {name: form.text(name, 100) for name in ("label", "kind", "maker", "model")}
+    device = step.deps.get(Device, uid)
+    given = {name: step.form.text(name, 100) for name in ("label", "kind", "maker", "model")}
     changed = {name: value for name, value in given.items() if value != getattr(device, name)}
     body = EditDevice(
         device=uid,
@@ -216,7 +205,7 @@ async def edit(
         maker=changed.get("maker"),
         model=changed.get("model"),
     )
-    return await screen.perform(ask, body, to=f"/devices/{uid}", said="Corrected. Your word outranks all evidence.")
+    return await step.perform(body, to=f"/devices/{uid}", said="Corrected. Your word outranks all evidence.")
 
 
 HANDLERS = (device_list, device_page, edit_form, edit)

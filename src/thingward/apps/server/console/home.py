@@ -45,7 +45,7 @@ class Step(msgspec.Struct, frozen=True):
     tone: str = "info"
 
 
-@get("/", access="devices:read", sync_to_thread=True, include_in_schema=False)
+@get("/", access="devices:read", sync_to_thread=True)
 def home(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -78,7 +78,7 @@ def home(
     )
 
 
-@get("/doors", access="devices:read", sync_to_thread=True, include_in_schema=False)
+@get("/doors", access="devices:read", sync_to_thread=True)
 def show_doors(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """Show the three doors: drop a capture, watch an interface, enrol a device."""
     return doors(request, screen, is_first=False)
@@ -151,7 +151,7 @@ def next_steps(
     return steps
 
 
-@get("/status", access="status:read", include_in_schema=False)
+@get("/status", access="status:read")
 async def status(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
@@ -159,19 +159,19 @@ async def status(
     return screen.page(request, "status.html", status=await status_of(deps), connected=deps.broadcaster.connected)
 
 
-@get("/docs", access="status:read", sync_to_thread=True, include_in_schema=False)
+@get("/docs", access="status:read", sync_to_thread=True)
 def docs_index(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """List the documentation."""
     return screen.page(request, "docs.html", pages=list_pages(), title="Documentation", body="", name="")
 
 
-@get("/docs/api", access="status:read", sync_to_thread=True, include_in_schema=False)
+@get("/docs/api", access="status:read", sync_to_thread=True)
 def docs_api(request: Request[Any, Any, Any], screen: NamedDependency[Screen]) -> Response[str]:
     """Show the API's reference, made from its OpenAPI document."""
     return screen.page(request, "api_reference.html", groups=describe_api(request.app), pages=list_pages())
 
 
-@get("/docs/{name:path}", access="status:read", sync_to_thread=True, include_in_schema=False)
+@get("/docs/{name:path}", access="status:read", sync_to_thread=True)
 def docs_page(request: Request[Any, Any, Any], screen: NamedDependency[Screen], name: FromPath[str]) -> Response[Any]:
     """Show one page of the documentation."""
     wanted = name.strip("/")

@@ -24,7 +24,7 @@ KINDS = ("flow", "dns", "http", "tls", "mqtt", "lease", "identity", "credential"
 FIRST = 60
 
 
-@get("/live", access="events:read", sync_to_thread=True, include_in_schema=False)
+@get("/live", access="events:read", sync_to_thread=True)
 def live_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -72,7 +72,7 @@ def lines_of(screen: Screen, records: tuple[Record, ...]) -> list[Line]:
     return [line_of(record, names) for record in records]
 
 
-@get("/live/stream", access="events:read", include_in_schema=False)
+@get("/live/stream", access="events:read")
 async def live_stream(
     screen: NamedDependency[Screen],
     deps: NamedDependency[Deps],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import Redirect
 
 from thingward.apps.server.bundles import list_bundles
-from thingward.apps.server.console.screen import Flash, Form, Screen
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.console.form_step import Step, form_post
+from thingward.apps.server.console.screen import Screen
+from thingward.apps.server.deps import Deps
 from thingward.model.device import Device
 from thingward.model.errors import Forbidden, InvalidInput, ThingwardError
 from thingward.model.finding import Case
@@ -22,7 +22,7 @@ from thingward.runtime.guard_result import result_batches
 AUDIT_PAGE = 60
 
 
-@get("/captures", access="captures:read", include_in_schema=False)
+@get("/captures", access="captures:read")
 async def captures_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
@@ -37,7 +37,7 @@ async def captures_page(
     )
 
 
-@get("/captures/{uid:str}", access="captures:read", sync_to_thread=True, include_in_schema=False)
+@get("/captures/{uid:str}", access="captures:read", sync_to_thread=True)
 def capture_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps], uid: FromPath[str]
 ) -> Response[str]:
@@ -53,54 +53,27 @@ def capture_page(
     return screen.page(request, "capture.html", capture=capture, result=result, fault=fault, by_uid=names)
 
 
-@post(
-    "/captures/{uid:str}/import",
-    access=ImportRecords,
-    operation="importCapture",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def import_capture(
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[Any]:
+@form_post("/captures/{uid:str}/import", access=ImportRecords, operation="importCapture")
+async def import_capture(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Hand what a capture taught to the platform."""
-    capture = deps.captures.get(uid)
+    capture = step.deps.captures.get(uid)
     try:
-        for part, batch in enumerate(result_batches(deps.captures.result(uid))):
-            await ask(ImportRecords(source=f"capture:{capture.name}", batch=batch), part)
+        for part, batch in enumerate(result_batches(step.deps.captures.result(uid))):
+            await step.ask(ImportRecords(source=f"capture:{capture.name}", batch=batch), part)
     except ThingwardError as error:
-        screen.put_flash(ask.caller, Flash(str(error), is_error=True))
-        return Redirect(f"/captures/{uid}", status_code=303)
-    deps.captures.mark_imported(uid)
-    screen.put_flash(ask.caller, Flash("Imported: devices, profiles and findings are here now."))
-    return Redirect("/devices", status_code=303)
+        return step.tell(str(error), to=f"/captures/{uid}", is_error=True)
+    step.deps.captures.mark_imported(uid)
+    return step.tell("Imported: devices, profiles and findings are here now.", to="/devices")
 
 
-@post(
-    "/captures/{uid:str}/delete",
-    access=ImportRecords,
-    operation="deleteCapture",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def delete_capture(
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[Any]:
+@form_post("/captures/{uid:str}/delete", access=ImportRecords, operation="deleteCapture")
+async def delete_capture(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Forget a capture."""
-    deps.captures.delete(uid)
-    screen.put_flash(ask.caller, Flash("Forgotten. What was imported stays."))
-    return Redirect("/captures", status_code=303)
+    step.deps.captures.delete(uid)
+    return step.tell("Forgotten. What was imported stays.", to="/captures")
 
 
-@get("/evidence", access="evidence:read", sync_to_thread=True, include_in_schema=False)
+@get("/evidence", access="evidence:read", sync_to_thread=True)
 def evidence_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -121,19 +94,17 @@ def evidence_page(
     )
 
 
-@post("/evidence", access=ExportEvidence, operation="createBundle", csrf_in_form=True, include_in_schema=False)
-async def create_bundle(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/evidence", access=ExportEvidence, operation="createBundle")
+async def create_bundle(step: NamedDependency[Step]) -> Response[Any]:
     """Make a signed bundle."""
-    scope, _, target = form.text("what", 200).partition(":")
+    scope, _, target = step.form.text("what", 200).partition(":")
     if scope not in ("case", "device", "tenant"):
         raise InvalidInput("choose what to prove.")
     body = ExportEvidence(scope=cast("Literal['case', 'device', 'tenant']", scope), target=target)
-    return await screen.perform(ask, body, to="/evidence", said="The bundle is made and signed.")
+    return await step.perform(body, to="/evidence", said="The bundle is made and signed.")
 
 
-@get("/audit", access="audit:read", sync_to_thread=True, include_in_schema=False)
+@get("/audit", access="audit:read", sync_to_thread=True)
 def audit_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -159,15 +130,13 @@ def audit_page(
     )
 
 
-@post("/demo/attack", access=StartAttack, operation="startAttack", csrf_in_form=True, include_in_schema=False)
-async def start_attack(
-    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/demo/attack", access=StartAttack, operation="startAttack")
+async def start_attack(step: NamedDependency[Step]) -> Response[Any]:
     """Demo only: turn one simulated device Mirai-like."""
-    if not deps.options.demo:
+    if not step.deps.options.demo:
         raise Forbidden("this is no demo.")
     said = "One device turns Mirai-like now. Watch it being shut out."
-    return await screen.perform(ask, StartAttack(device=form.text("device", 120)), to="/live", said=said)
+    return await step.perform(StartAttack(device=step.form.text("device", 120)), to="/live", said=said)
 
 
 HANDLERS = (

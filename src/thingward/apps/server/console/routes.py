@@ -6,6 +6,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from thingward.apps.server.console import cases, devices, home, live, records, settings, sign_in, steps
+from thingward.apps.server.console.form_step import provide_step
 from thingward.apps.server.console.screen import provide_form
 
 HANDLERS = (
@@ -22,4 +23,5 @@ HANDLERS = (
 
 def console_handlers() -> tuple[Router, ...]:
     """Give the console as one router; forms are read and their token checked on the way in."""
-    return (Router("/", route_handlers=list(HANDLERS), dependencies={"form": Provide(provide_form)}),)
+    given = {"form": Provide(provide_form), "step": Provide(provide_step)}
+    return (Router("/", route_handlers=list(HANDLERS), dependencies=given, include_in_schema=False),)

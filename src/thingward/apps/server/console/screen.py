@@ -16,14 +16,13 @@ from litestar.response import Redirect
 
 from thingward.apps.server.callers import Caller, caller_of, verify_csrf
 from thingward.apps.server.console import icons, words
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.deps import Deps
 from thingward.apps.server.problems import headers_of, log_unexpected, problem_of
 from thingward.model import intent
 from thingward.model.action import Action, ActionState
 from thingward.model.device import Device
-from thingward.model.errors import ThingwardError, Unauthenticated
+from thingward.model.errors import Unauthenticated
 from thingward.model.finding import Case
-from thingward.model.intent import ApproveProfiles, IntentBody
 from thingward.model.principal import Principal
 
 TEMPLATES: Final = Path(__file__).parent.parent / "templates"
@@ -138,33 +137,9 @@ class Screen:
         """Give principals' names by uid."""
         return {row.uid: row.name for row in self.deps.newest(Principal, 1000)}
 
-    async def perform(
-        self, ask: Ask, body: IntentBody, *, to: str, said: str, undo: str = "", undo_word: str = "Undo"
-    ) -> Response[Any]:
-        """Ask core, keep the message for the next page, and go there; errors become a message too."""
-        try:
-            await ask(body)
-        except Unauthenticated:
-            raise
-        except ThingwardError as error:
-            self.put_flash(ask.caller, Flash(_sentence(str(error)), is_error=True))
-        else:
-            self.forget_badges()
-            self.put_flash(ask.caller, Flash(said, undo_path=undo, undo_word=undo_word))
-        return Redirect(to, status_code=303)
 
-    async def plan(self, request: Request[Any, Any, Any], ask: Ask, body: IntentBody) -> Response[str]:
-        """Render what an intent would do, without doing it."""
-        dry = Ask(self.deps, ask.caller, "", True)
-        try:
-            done = await dry(body)
-        except ThingwardError as error:
-            return self.page(request, "plan.html", plan=(), problem=_sentence(str(error)), is_approval=False)
-        is_approval = isinstance(body, ApproveProfiles)
-        return self.page(request, "plan.html", plan=done.answer.plan, problem="", is_approval=is_approval)
-
-
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Begin with a capital."""
     return text[:1].upper() + text[1:]
 
 
@@ -243,7 +218,7 @@ def console_error(screen: Screen, request: Request[Any, Any, Any], error: Except
         code=problem.status,
         problem=problem,
         title=words_of_status,
-        detail=_sentence(problem.detail),
+        detail=sentence(problem.detail),
     )
     answer.headers.update(headers_of(error))
     return answer

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from litestar.response import Redirect
 
 from thingward.apps.server.api.rules import rule_of
 from thingward.apps.server.api.schemas import RuleBody, token_view, user_view
 from thingward.apps.server.callers import Caller
-from thingward.apps.server.console.screen import Flash, Form, Screen
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.console.form_step import Step, form_post
+from thingward.apps.server.console.screen import Screen
+from thingward.apps.server.deps import Deps
 from thingward.apps.server.settings import limits_now, settings_now
 from thingward.identity.access import ALL_SCOPES
 from thingward.model.action import Limits, ResponseRule
@@ -36,7 +36,7 @@ from thingward.model.principal import Principal, Role, Token
 CHANNELS = ("webhook", "email", "syslog")
 
 
-@get("/settings", access="settings:read", sync_to_thread=True, include_in_schema=False)
+@get("/settings", access="settings:read", sync_to_thread=True)
 def settings_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
@@ -54,80 +54,65 @@ def settings_page(
     )
 
 
-@post("/settings/limits", access=PutLimits, operation="replaceLimits", csrf_in_form=True, include_in_schema=False)
-async def put_limits(
-    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/settings/limits", access=PutLimits, operation="replaceLimits")
+async def put_limits(step: NamedDependency[Step]) -> Response[Any]:
     """Replace limits and never-block list."""
-    old = limits_now(deps)
+    old = limits_now(step.deps)
     limits = Limits(
-        fleet_share_per_hour=form.number("share", old.fleet_share_per_hour * 100) / 100,
-        min_devices_per_hour=int(form.number("least", old.min_devices_per_hour)),
-        max_ttl_s=form.number("max_hours", old.max_ttl_s / 3600) * 3600,
-        never_block=form.lines("never_block"),
+        fleet_share_per_hour=step.form.number("share", old.fleet_share_per_hour * 100) / 100,
+        min_devices_per_hour=int(step.form.number("least", old.min_devices_per_hour)),
+        max_ttl_s=step.form.number("max_hours", old.max_ttl_s / 3600) * 3600,
+        never_block=step.form.lines("never_block"),
     )
     said = "Limits replaced. Every enforcer checks them once more."
-    return await screen.perform(ask, PutLimits(limits=limits), to="/settings#limits", said=said)
+    return await step.perform(PutLimits(limits=limits), to="/settings#limits", said=said)
 
 
-@post("/settings/rules", access=PutRule, operation="createRule", csrf_in_form=True, include_in_schema=False)
-async def put_rule(
-    screen: NamedDependency[Screen], deps: NamedDependency[Deps], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/settings/rules", access=PutRule, operation="createRule")
+async def put_rule(step: NamedDependency[Step]) -> Response[Any]:
     """Create a response rule, or replace the one named."""
     body = RuleBody(
-        name=form.text("name", 100) or "rule",
-        rules=form.lines("rules") or ("*",),
-        min_severity=int(form.number("min_severity", 4)),
-        min_confidence=min(max(form.number("min_confidence", 70) / 100, 0.0), 1.0),
-        kinds=form.lines("kinds"),
-        action="notify" if form.text("action") == "notify" else "quarantine",
-        ttl_s=max(form.number("minutes", 60), 1) * 60,
-        enabled=form.flag("enabled"),
+        name=step.form.text("name", 100) or "rule",
+        rules=step.form.lines("rules") or ("*",),
+        min_severity=int(step.form.number("min_severity", 4)),
+        min_confidence=min(max(step.form.number("min_confidence", 70) / 100, 0.0), 1.0),
+        kinds=step.form.lines("kinds"),
+        action="notify" if step.form.text("action") == "notify" else "quarantine",
+        ttl_s=max(step.form.number("minutes", 60), 1) * 60,
+        enabled=step.form.flag("enabled"),
     )
-    uid = form.text("uid", 120) or "r-" + hashed_uid("rule", deps.tenant, body.name, f"{deps.now():.3f}")[:20]
-    rule = rule_of(deps, uid, body, ask.caller.uid)
+    uid = (
+        step.form.text("uid", 120)
+        or "r-" + hashed_uid("rule", step.deps.tenant, body.name, f"{step.deps.now():.3f}")[:20]
+    )
+    rule = rule_of(step.deps, uid, body, step.ask.caller.uid)
     said = f"Rule {body.name} is {'on' if body.enabled else 'kept, switched off'}."
-    return await screen.perform(ask, PutRule(rule=rule), to="/settings#rules", said=said)
+    return await step.perform(PutRule(rule=rule), to="/settings#rules", said=said)
 
 
-@post(
-    "/settings/rules/{uid:str}/delete",
-    access=DeleteRule,
-    operation="deleteRule",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def delete_rule(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/settings/rules/{uid:str}/delete", access=DeleteRule, operation="deleteRule")
+async def delete_rule(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Delete a response rule."""
     said = "Deleted. What it did stays in force until its end."
-    return await screen.perform(ask, DeleteRule(rule=uid), to="/settings#rules", said=said)
+    return await step.perform(DeleteRule(rule=uid), to="/settings#rules", said=said)
 
 
-@post("/settings/value", access=PutSetting, operation="putSetting", csrf_in_form=True, include_in_schema=False)
-async def put_setting(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/settings/value", access=PutSetting, operation="putSetting")
+async def put_setting(step: NamedDependency[Step]) -> Response[Any]:
     """Change one setting."""
-    body = PutSetting(name=form.text("name", 100), value=form.text("value", 1000))
-    return await screen.perform(ask, body, to="/settings#values", said=f"{body.name} is {body.value} now.")
+    body = PutSetting(name=step.form.text("name", 100), value=step.form.text("value", 1000))
+    return await step.perform(body, to="/settings#values", said=f"{body.name} is {body.value} now.")
 
 
-@post(
-    "/settings/test", access=TestNotification, operation="testNotification", csrf_in_form=True, include_in_schema=False
-)
-async def test_channel(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/settings/test", access=TestNotification, operation="testNotification")
+async def test_channel(step: NamedDependency[Step]) -> Response[Any]:
     """Send a test message."""
-    channel = form.text("channel", 20)
+    channel = step.form.text("channel", 20)
     said = f"A test message went out by {channel}."
-    return await screen.perform(ask, TestNotification(channel=channel), to="/settings#notify", said=said)
+    return await step.perform(TestNotification(channel=channel), to="/settings#notify", said=said)
 
 
-@get("/users", access="users:read", sync_to_thread=True, include_in_schema=False)
+@get("/users", access="users:read", sync_to_thread=True)
 def users_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
@@ -136,44 +121,29 @@ def users_page(
     return screen.page(request, "users.html", users=users, roles=tuple(Role), link="")
 
 
-@post("/users", access=PutUser, operation="putUser", csrf_in_form=True, include_in_schema=False)
-async def put_user(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/users", access=PutUser, operation="putUser")
+async def put_user(step: NamedDependency[Step]) -> Response[Any]:
     """Create or change a user."""
     body = PutUser(
-        name=form.text("name", 64),
-        role=Role(form.text("role")) if form.text("role") in set(Role) else Role.VIEWER,
-        password=form.fields.get("password", ""),
-        email=form.text("email", 254),
-        disabled=form.flag("disabled"),
+        name=step.form.text("name", 64),
+        role=Role(step.form.text("role")) if step.form.text("role") in set(Role) else Role.VIEWER,
+        password=step.form.fields.get("password", ""),
+        email=step.form.text("email", 254),
+        disabled=step.form.flag("disabled"),
     )
-    return await screen.perform(ask, body, to="/users", said=f"User {body.name} is kept with role {body.role}.")
+    return await step.perform(body, to="/users", said=f"User {body.name} is kept with role {body.role}.")
 
 
-@post(
-    "/users/link",
-    access=CreateLoginLink,
-    operation="createLoginLink",
-    csrf_in_form=True,
-    include_in_schema=False,
-    status_code=200,
-)
-async def login_link(
-    request: Request[Any, Any, Any],
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-) -> Response[str]:
+@form_post("/users/link", access=CreateLoginLink, operation="createLoginLink", status_code=200)
+async def login_link(step: NamedDependency[Step]) -> Response[str]:
     """Make a one-time login link and show it once."""
-    done = await ask(CreateLoginLink(user=form.text("name", 64)))
-    users = sorted((user_view(row) for row in deps.newest(Principal, 1000)), key=lambda row: row.name)
-    link = f"{request.base_url}login/{done.answer.secret}"
-    return screen.page(request, "users.html", users=users, roles=tuple(Role), link=link)
+    done = await step.ask(CreateLoginLink(user=step.form.text("name", 64)))
+    users = sorted((user_view(row) for row in step.deps.newest(Principal, 1000)), key=lambda row: row.name)
+    link = f"{step.request.base_url}login/{done.answer.secret}"
+    return step.screen.page(step.request, "users.html", users=users, roles=tuple(Role), link=link)
 
 
-@get("/account", access="status:read", sync_to_thread=True, include_in_schema=False)
+@get("/account", access="status:read", sync_to_thread=True)
 def account_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -198,60 +168,37 @@ def _account(request: Request[Any, Any, Any], screen: Screen, deps: Deps, caller
     )
 
 
-@post("/account/password", access=SetPassword, operation="setOwnPassword", csrf_in_form=True, include_in_schema=False)
-async def set_password(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/account/password", access=SetPassword, operation="setOwnPassword")
+async def set_password(step: NamedDependency[Step]) -> Response[Any]:
     """Set one's own password."""
-    fields = form.fields
+    fields = step.form.fields
     if fields.get("password") != fields.get("again"):
-        screen.put_flash(ask.caller, Flash("The two passwords differ.", is_error=True))
-        return Redirect("/account", status_code=303)
+        return step.tell("The two passwords differ.", to="/account", is_error=True)
     body = SetPassword(password=fields.get("password", ""), current=fields.get("current", ""))
-    return await screen.perform(ask, body, to="/account", said="Your password is set.")
+    return await step.perform(body, to="/account", said="Your password is set.")
 
 
-@post(
-    "/account/tokens",
-    access=CreateToken,
-    operation="createToken",
-    csrf_in_form=True,
-    include_in_schema=False,
-    status_code=200,
-)
-async def create_token(
-    request: Request[Any, Any, Any],
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    caller: NamedDependency[Caller],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-) -> Response[Any]:
+@form_post("/account/tokens", access=CreateToken, operation="createToken", status_code=200)
+async def create_token(step: NamedDependency[Step]) -> Response[Any]:
     """Make a token and show its secret once."""
-    scopes = tuple(scope for scope in (*ALL_SCOPES, "*") if form.flag(f"scope {scope}"))
+    scopes = tuple(scope for scope in (*ALL_SCOPES, "*") if step.form.flag(f"scope {scope}"))
     body = CreateToken(
-        principal=caller.uid, name=form.text("name", 100), scopes=scopes, ttl_s=form.number("days", 30) * 86400
+        principal=step.ask.caller.uid,
+        name=step.form.text("name", 100),
+        scopes=scopes,
+        ttl_s=step.form.number("days", 30) * 86400,
     )
     try:
-        done = await ask(body)
+        done = await step.ask(body)
     except ThingwardError as error:
-        screen.put_flash(caller, Flash(str(error), is_error=True))
-        return Redirect("/account#tokens", status_code=303)
-    return _account(request, screen, deps, caller, done.answer.secret)
+        return step.tell(str(error), to="/account#tokens", is_error=True)
+    return _account(step.request, step.screen, step.deps, step.ask.caller, done.answer.secret)
 
 
-@post(
-    "/account/tokens/{uid:str}/revoke",
-    access=RevokeToken,
-    operation="revokeToken",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def revoke_token(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/account/tokens/{uid:str}/revoke", access=RevokeToken, operation="revokeToken")
+async def revoke_token(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Revoke a token."""
-    return await screen.perform(ask, RevokeToken(token=uid), to="/account#tokens", said="Revoked at once.")
+    return await step.perform(RevokeToken(token=uid), to="/account#tokens", said="Revoked at once.")
 
 
 HANDLERS = (

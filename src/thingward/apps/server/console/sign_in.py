@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from thingward.apps.server.callers import PUBLIC, Caller
+from thingward.apps.server.console.form_step import form_post
 from thingward.apps.server.console.screen import Flash, Form, Screen, local_path
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.problems import headers_of
@@ -18,7 +19,7 @@ from thingward.model.errors import ThingwardError
 from thingward.model.intent import EndSession
 
 
-@get("/login", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
+@get("/login", access=PUBLIC, sync_to_thread=True)
 def login_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -31,13 +32,13 @@ def login_page(
     return screen.page(request, "login.html", next=local_path(next), fault="", name="", link="")
 
 
-@get("/login/{link:str}", access=PUBLIC, sync_to_thread=True, include_in_schema=False)
+@get("/login/{link:str}", access=PUBLIC, sync_to_thread=True)
 def link_page(request: Request[Any, Any, Any], screen: NamedDependency[Screen], link: FromPath[str]) -> Response[str]:
     """Show the button that uses a one-time link: opening the address alone does not use it up."""
     return screen.page(request, "login.html", next="/", fault="", name="", link=link)
 
 
-@post("/login", access=PUBLIC, operation="signIn", csrf_in_form=True, include_in_schema=False)
+@form_post("/login", access=PUBLIC, operation="signIn")
 async def login(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -69,7 +70,7 @@ async def login(
     return Redirect(target, status_code=303, cookies=[session_cookie(deps, secret, session)])
 
 
-@post("/logout", access=EndSession, operation="signOut", csrf_in_form=True, include_in_schema=False)
+@form_post("/logout", access=EndSession, operation="signOut")
 async def logout(
     ask: NamedDependency[Ask], form: NamedDependency[Form], caller: NamedDependency[Caller]
 ) -> Response[Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from thingward.apps.server.callers import Caller
+from thingward.apps.server.console.form_step import Step, form_post
 from thingward.apps.server.console.screen import Form, Screen, local_path
 from thingward.apps.server.console.words import device_name, duration
-from thingward.apps.server.deps import Ask, Deps
+from thingward.apps.server.deps import Deps
 from thingward.apps.server.profiles import approval_queue, newest_profile
 from thingward.apps.server.settings import limits_now
 from thingward.apps.server.standing import in_force
@@ -24,7 +25,7 @@ from thingward.model.intent import ApproveProfiles, QuarantineDevice, ReleaseDev
 TTLS = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0, 7 * 86400.0)
 
 
-@get("/devices/{uid:str}/quarantine", access=QuarantineDevice, sync_to_thread=True, include_in_schema=False)
+@get("/devices/{uid:str}/quarantine", access=QuarantineDevice, sync_to_thread=True)
 def quarantine_form(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -56,68 +57,31 @@ def _quarantine(uid: str, form: Form) -> QuarantineDevice:
     )
 
 
-@post(
-    "/devices/{uid:str}/quarantine/plan",
-    access=QuarantineDevice,
-    operation="quarantineDevice",
-    csrf_in_form=True,
-    include_in_schema=False,
-    status_code=200,
-)
-async def quarantine_plan(
-    request: Request[Any, Any, Any],
-    screen: NamedDependency[Screen],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[str]:
+@form_post("/devices/{uid:str}/quarantine/plan", access=QuarantineDevice, operation="quarantineDevice", status_code=200)
+async def quarantine_plan(step: NamedDependency[Step], uid: FromPath[str]) -> Response[str]:
     """Tell what a quarantine would do."""
-    return await screen.plan(request, ask, _quarantine(uid, form))
+    return await step.plan(_quarantine(uid, step.form))
 
 
-@post(
-    "/devices/{uid:str}/quarantine",
-    access=QuarantineDevice,
-    operation="quarantineDevice",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def quarantine(
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[Any]:
+@form_post("/devices/{uid:str}/quarantine", access=QuarantineDevice, operation="quarantineDevice")
+async def quarantine(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Shut a device out."""
-    body = _quarantine(uid, form)
-    said = f"{device_name(deps.get(Device, uid))} is shut out for {duration(body.ttl_s)}."
-    to = local_path(form.text("back"), f"/devices/{uid}")
-    return await screen.perform(ask, body, to=to, said=said, undo=f"/devices/{uid}/release")
+    body = _quarantine(uid, step.form)
+    said = f"{device_name(step.deps.get(Device, uid))} is shut out for {duration(body.ttl_s)}."
+    to = step.back(f"/devices/{uid}")
+    return await step.perform(body, to=to, said=said, undo=f"/devices/{uid}/release")
 
 
-@post(
-    "/devices/{uid:str}/release",
-    access=ReleaseDevice,
-    operation="releaseDevice",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def release(
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-    uid: FromPath[str],
-) -> Response[Any]:
+@form_post("/devices/{uid:str}/release", access=ReleaseDevice, operation="releaseDevice")
+async def release(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Undo a quarantine."""
-    name = device_name(deps.get(Device, uid))
-    to = local_path(form.text("back"), f"/devices/{uid}")
-    body = ReleaseDevice(device=uid, reason=form.text("reason", 500) or "undone in the console")
-    return await screen.perform(ask, body, to=to, said=f"{name} is back, exactly as before.")
+    name = device_name(step.deps.get(Device, uid))
+    to = step.back(f"/devices/{uid}")
+    body = ReleaseDevice(device=uid, reason=step.form.text("reason", 500) or "undone in the console")
+    return await step.perform(body, to=to, said=f"{name} is back, exactly as before.")
 
 
-@get("/approvals", access="approvals:read", sync_to_thread=True, include_in_schema=False)
+@get("/approvals", access="approvals:read", sync_to_thread=True)
 def queue_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
@@ -131,7 +95,7 @@ def queue_page(
     )
 
 
-@get("/approve", access=ApproveProfiles, sync_to_thread=True, include_in_schema=False)
+@get("/approve", access=ApproveProfiles, sync_to_thread=True)
 def approve_form(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
@@ -176,52 +140,30 @@ def _approval(form: Form) -> ApproveProfiles:
     )
 
 
-@post(
-    "/approve/plan",
-    access=ApproveProfiles,
-    operation="approveProfiles",
-    csrf_in_form=True,
-    include_in_schema=False,
-    status_code=200,
-)
-async def approve_plan(
-    request: Request[Any, Any, Any],
-    screen: NamedDependency[Screen],
-    ask: NamedDependency[Ask],
-    form: NamedDependency[Form],
-) -> Response[str]:
+@form_post("/approve/plan", access=ApproveProfiles, operation="approveProfiles", status_code=200)
+async def approve_plan(step: NamedDependency[Step]) -> Response[str]:
     """Tell what an approval would do."""
-    return await screen.plan(request, ask, _approval(form))
+    return await step.plan(_approval(step.form))
 
 
-@post("/approve", access=ApproveProfiles, operation="approveProfiles", csrf_in_form=True, include_in_schema=False)
-async def approve(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form]
-) -> Response[Any]:
+@form_post("/approve", access=ApproveProfiles, operation="approveProfiles")
+async def approve(step: NamedDependency[Step]) -> Response[Any]:
     """Put profiles in force."""
-    to = local_path(form.text("back"), "/approvals")
-    return await screen.perform(
-        ask, _approval(form), to=to, said="Approved. What no entry allows is refused from now on."
+    to = step.back("/approvals")
+    return await step.perform(
+        _approval(step.form), to=to, said="Approved. What no entry allows is refused from now on."
     )
 
 
-@post(
-    "/approvals/{uid:str}/withdraw",
-    access=WithdrawApproval,
-    operation="withdrawApproval",
-    csrf_in_form=True,
-    include_in_schema=False,
-)
-async def withdraw(
-    screen: NamedDependency[Screen], ask: NamedDependency[Ask], form: NamedDependency[Form], uid: FromPath[str]
-) -> Response[Any]:
+@form_post("/approvals/{uid:str}/withdraw", access=WithdrawApproval, operation="withdrawApproval")
+async def withdraw(step: NamedDependency[Step], uid: FromPath[str]) -> Response[Any]:
     """Take an approval back."""
-    body = WithdrawApproval(approval=uid, comment=form.text("comment") or "withdrawn in the console")
-    to = local_path(form.text("back"), "/in-force")
-    return await screen.perform(ask, body, to=to, said="Withdrawn. The device is observed again.")
+    body = WithdrawApproval(approval=uid, comment=step.form.text("comment") or "withdrawn in the console")
+    to = step.back("/in-force")
+    return await step.perform(body, to=to, said="Withdrawn. The device is observed again.")
 
 
-@get("/in-force", access="actions:read", include_in_schema=False)
+@get("/in-force", access="actions:read")
 async def in_force_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
