@@ -15,42 +15,25 @@ from thingward.model.event import Event
 from thingward.model.observation import Endpoint, FlowData
 
 
+def _info(rule: str, title: str, confidence: float, *attack: str, severity: int = 4) -> RuleInfo:
+    return RuleInfo(
+        id=rule,
+        title=title,
+        severity=severity,
+        confidence=confidence,
+        attack=(*attack, "T0814"),
+        suggested=("quarantine",),
+    )
+
+
 class Flood(WindowRule):
     """Adds up what one source sends to one target: connection attempts, UDP and ICMP packets."""
 
     infos: ClassVar[tuple[RuleInfo, ...]] = (
-        RuleInfo(
-            id="flood.syn",
-            title="SYN flood",
-            severity=4,
-            confidence=0.85,
-            attack=("T1498.001", "T1499.001", "T0814"),
-            suggested=("quarantine",),
-        ),
-        RuleInfo(
-            id="flood.tcp",
-            title="TCP flood",
-            severity=4,
-            confidence=0.8,
-            attack=("T1498.001", "T1499.001", "T0814"),
-            suggested=("quarantine",),
-        ),
-        RuleInfo(
-            id="flood.udp",
-            title="UDP flood",
-            severity=4,
-            confidence=0.75,
-            attack=("T1498.001", "T0814"),
-            suggested=("quarantine",),
-        ),
-        RuleInfo(
-            id="flood.icmp",
-            title="ICMP flood",
-            severity=4,
-            confidence=0.8,
-            attack=("T1498.001", "T0814"),
-            suggested=("quarantine",),
-        ),
+        _info("flood.syn", "SYN flood", 0.85, "T1498.001", "T1499.001"),
+        _info("flood.tcp", "TCP flood", 0.8, "T1498.001", "T1499.001"),
+        _info("flood.udp", "UDP flood", 0.75, "T1498.001"),
+        _info("flood.icmp", "ICMP flood", 0.8, "T1498.001"),
     )
     takes: ClassVar[tuple[type, ...]] = (FlowData,)
 
@@ -110,9 +93,7 @@ class Flood(WindowRule):
         return (self._hit("flood.udp", record, src, dst, site, sent, replies, "UDP packets"),)
 
     def _sums(self, kind: str, data: FlowData, src: Endpoint, dst: Endpoint) -> tuple[Seen, float]:
-        """Add a report: as it is when it is short, else the share of it that falls into one span."""
-        span_s = self._t.flood_span_s
-        share = min(1.0, span_s / max(data.last - data.first, 1e-6))
+        share = _share_of(data, self._t.flood_span_s)
         key = f"{_sender(src)} {who(dst)} {kind}"
         sent = self._packets.add(key, data.packets_out * share, data.last)
         replies = self._replies.add(key, data.packets_in * share, data.last)
@@ -129,42 +110,17 @@ class Flood(WindowRule):
         replies: float,
         what: str,
     ) -> Hit:
-        return Hit(
-            rule=rule,
-            key=f"{_sender(src)} {who(dst)}",
-            title=f"{src.ip or src.mac} floods {dst.ip or dst.mac}",
-            reason=f"{sent.count:.0f} {what} to {where(dst)} within {self._t.flood_span_s:.0f} s, "
-            f"{replies:.0f} came back",
-            device=src.device,
-            target=dst.device,
-            src=src,
-            dst=dst,
-            severity=0 if site.is_local(src) else 3,
-            first=min(sent.first, record.time),
-            count=int(sent.count),
-        )
+        reason = f"{sent.count:.0f} {what} to {where(dst)} within {self._t.flood_span_s:.0f} s, {replies:.0f} came back"
+        severity = 0 if site.is_local(src) else 3
+        return _hit(rule, record, (src, dst), sent, key=f"{_sender(src)} {who(dst)}", reason=reason, severity=severity)
 
 
 class MqttFlood(WindowRule):
     """Adds up what one client sends to a broker, and the connections that it opens."""
 
     infos: ClassVar[tuple[RuleInfo, ...]] = (
-        RuleInfo(
-            id="mqtt.flood",
-            title="MQTT flood",
-            severity=3,
-            confidence=0.7,
-            attack=("T1499.002", "T0814"),
-            suggested=("quarantine",),
-        ),
-        RuleInfo(
-            id="mqtt.connections",
-            title="Too many connections to a broker",
-            severity=4,
-            confidence=0.8,
-            attack=("T1499.002", "T0814"),
-            suggested=("quarantine",),
-        ),
+        _info("mqtt.flood", "MQTT flood", 0.7, "T1499.002", severity=3),
+        _info("mqtt.connections", "Too many connections to a broker", 0.8, "T1499.002"),
     )
     takes: ClassVar[tuple[type, ...]] = (FlowData,)
     ports: ClassVar[frozenset[int]] = frozenset({1883, 8883})
@@ -186,7 +142,7 @@ class MqttFlood(WindowRule):
         if data.app != "mqtt" and dst.port not in self.ports:
             return
         t, key = self._t, f"{who(src)} {who(dst)}"
-        share = min(1.0, t.mqtt_flood_span_s / max(data.last - data.first, 1e-6))
+        share = _share_of(data, t.mqtt_flood_span_s)
         packets = self._packets.add(key, data.packets_out * share, data.last)
         volume = self._bytes.add(key, data.bytes_out * share, data.last)
         if packets.count >= t.mqtt_flood_packets or volume.count >= t.mqtt_flood_bytes:
@@ -194,27 +150,46 @@ class MqttFlood(WindowRule):
                 f"{packets.count:.0f} packets and {volume.count / 1000:.0f} kB to {where(dst)} "
                 f"within {t.mqtt_flood_span_s:.0f} s ({packet_rate_hz(data):.0f} packets/s in this flow)"
             )
-            yield self._hit("mqtt.flood", record, src, dst, reason, packets)
+            verb = "floods the broker"
+            yield _hit("mqtt.flood", record, (src, dst), packets, key=key, reason=reason, verb=verb)
         if is_first_report(data) and data.flags_out & SYN:
             opened = self._opened.add(key, 1.0, data.first)
             if opened.count >= t.mqtt_connections:
                 reason = f"{opened.count:.0f} connections to {where(dst)} within {t.mqtt_connections_span_s:.0f} s"
-                yield self._hit("mqtt.connections", record, src, dst, reason, opened)
+                verb = "opens connection after connection to the broker"
+                yield _hit("mqtt.connections", record, (src, dst), opened, key=key, reason=reason, verb=verb)
 
-    def _hit(self, rule: str, record: Event, src: Endpoint, dst: Endpoint, reason: str, seen: Seen) -> Hit:
-        verb = "floods the broker" if rule == "mqtt.flood" else "opens connection after connection to the broker"
-        return Hit(
-            rule=rule,
-            key=f"{who(src)} {who(dst)}",
-            title=f"{src.ip or src.mac} {verb} {dst.ip or dst.mac}",
-            reason=reason,
-            device=src.device,
-            target=dst.device,
-            src=src,
-            dst=dst,
-            first=min(seen.first, record.time),
-            count=int(seen.count),
-        )
+
+def _hit(
+    rule: str,
+    record: Event,
+    between: tuple[Endpoint, Endpoint],
+    seen: Seen,
+    *,
+    key: str,
+    reason: str,
+    verb: str = "floods",
+    severity: int = 0,
+) -> Hit:
+    src, dst = between
+    return Hit(
+        rule=rule,
+        key=key,
+        title=f"{src.ip or src.mac} {verb} {dst.ip or dst.mac}",
+        reason=reason,
+        device=src.device,
+        target=dst.device,
+        src=src,
+        dst=dst,
+        severity=severity,
+        first=min(seen.first, record.time),
+        count=int(seen.count),
+    )
+
+
+def _share_of(data: FlowData, span_s: float) -> float:
+    """Give the share of a report that falls into one span: all of a short one."""
+    return min(1.0, span_s / max(data.last - data.first, 1e-6))
 
 
 def _sender(endpoint: Endpoint) -> str:
