@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from thingward.model.errors import InvalidInput
 from thingward.model.flow import Output
 from thingward.model.observation import CredentialData, Observation
+from thingward.model.packed import unpack
 from thingward.model.record import Record
 
 SPAN_S = 600.0
@@ -23,6 +23,9 @@ class _Tries(msgspec.Struct):
     """Pairs that one source tried: mark to (time, whether an attack list holds it), oldest first."""
 
     marks: dict[str, tuple[float, bool]] = {}
+
+
+_states = msgspec.msgpack.Decoder(dict[str, _Tries])
 
 
 class CredentialStage:
@@ -63,10 +66,8 @@ class CredentialStage:
 
     def restore(self, state: bytes) -> None:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
-        try:
-            self._sources = OrderedDict(msgspec.msgpack.decode(state, type=dict[str, _Tries]))
-        except msgspec.MsgspecError as error:
-            raise InvalidInput(f"not a state of the credential stage: {error}") from error
+        held = unpack(_states, state, "a state of the credential stage")
+        self._sources = OrderedDict(held)
 
     def _compare(self, observation: Observation, data: CredentialData) -> Observation:
         names = tuple(name for name, pairs in self._lists.items() if data.pair and data.pair in pairs)

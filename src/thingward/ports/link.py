@@ -28,6 +28,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What one process asks another about one tenant's data; its kinds are tagged."""
+
+    tenant: str
+
+
 Handler = Callable[[str, Frame], Awaitable[Frame | None]]
 Listener = Callable[[bytes], Awaitable[None]]
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from thingward.model.errors import InvalidInput
 from thingward.model.intent import Answer, Intent
+from thingward.model.packed import unpack
 from thingward.runtime.config import Settings
 from thingward.runtime.flow import StageMetrics
 
@@ -76,10 +76,7 @@ def encode_intent(intent: Intent) -> bytes:
 
 def decode_intent(body: bytes) -> Intent:
     """Unpack an intent; raises InvalidInput on anything else."""
-    try:
-        return _intents.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not an intent: {error}.") from error
+    return unpack(_intents, body, "an intent")
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -89,7 +86,4 @@ def encode_answer(answer: Answer) -> bytes:
 
 def decode_answer(body: bytes) -> Answer:
     """Unpack an answer; raises InvalidInput on anything else."""
-    try:
-        return _answers.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not an answer: {error}.") from error
+    return unpack(_answers, body, "an answer")

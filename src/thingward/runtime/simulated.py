@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from thingward.model.errors import Unavailable
+from thingward.model.packed import unpack
 from thingward.ports.link import LinkClient
 from thingward.runtime.config import Settings
 
@@ -76,7 +78,10 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
     beat: BeatReport | None = None
 
 
+_reports = msgspec.msgpack.Decoder(SiteReport)
+
+
 async def ask_simulator(link: LinkClient, request: SimulatorRequest) -> SiteReport:
     """Ask, and hear how the site is then; raises NotFound or Unavailable."""
     answer = await link.call(CHANNEL, msgspec.msgpack.encode(request), timeout_s=30.0)
-    return msgspec.msgpack.decode(answer, type=SiteReport)
+    return unpack(_reports, answer, "a report of the simulator", Unavailable)

@@ -7,51 +7,43 @@ from typing import Final
 import msgspec
 
 from thingward.model.action import Action, EnforcementState, Outcome
-from thingward.model.errors import InvalidInput, Unavailable
+from thingward.model.errors import Unavailable
+from thingward.model.packed import unpack
 from thingward.ports.enforcer import EnforcerStatus
-from thingward.ports.link import LinkClient
+from thingward.ports.link import LinkClient, Question
 
 CHANNEL: Final = "enforce"
 TIMEOUT_S: Final = 40.0
 
 
-class Hold(msgspec.Struct, frozen=True, tag="hold"):
+class Hold(Question, frozen=True, tag="hold"):
     """Put a state in force."""
 
-    tenant: str
     state: EnforcementState
 
 
-class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
+class Quarantine(Question, frozen=True, tag="quarantine"):
     """Shut out."""
 
-    tenant: str
     action: Action
 
 
-class Release(msgspec.Struct, frozen=True, tag="release"):
+class Release(Question, frozen=True, tag="release"):
     """Let back in."""
 
-    tenant: str
     action: Action
 
 
-class AskStatus(msgspec.Struct, frozen=True, tag="status"):
+class AskStatus(Question, frozen=True, tag="status"):
     """Tell what is in force."""
 
-    tenant: str
 
-
-class RemoveAll(msgspec.Struct, frozen=True, tag="remove_all"):
+class RemoveAll(Question, frozen=True, tag="remove_all"):
     """Remove everything and stay off."""
 
-    tenant: str
 
-
-class Resume(msgspec.Struct, frozen=True, tag="resume"):
+class Resume(Question, frozen=True, tag="resume"):
     """Take up enforcement again."""
-
-    tenant: str
 
 
 Request = Hold | Quarantine | Release | AskStatus | RemoveAll | Resume
@@ -76,10 +68,7 @@ def encode_request(request: Request) -> bytes:
 
 def decode_request(body: bytes) -> Request:
     """Unpack a request; raises InvalidInput on anything else."""
-    try:
-        return _requests.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a request to the warden: {error}") from error
+    return unpack(_requests, body, "a request to the warden")
 
 
 def encode_answer(reply: Reply) -> bytes:
@@ -105,10 +94,7 @@ def decode_status(body: bytes) -> EnforcerStatus:
 
 
 def _answer(body: bytes) -> Answered:
-    try:
-        return _answers.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unavailable(f"the warden's answer cannot be read: {error}") from error
+    return unpack(_answers, body, "an answer of the warden", Unavailable)
 
 
 class WardenEnforcer:

@@ -12,11 +12,12 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from thingward.model.errors import InvalidInput, Unavailable
+from thingward.model.errors import Unavailable
 from thingward.model.event import Event
 from thingward.model.finding import Finding
+from thingward.model.packed import unpack
 from thingward.ports.event_store import EventPage, EventQuery, EventStore, PeerRow, TrafficPoint
-from thingward.ports.link import Frame, Handler
+from thingward.ports.link import Frame, Handler, Question
 
 CHANNEL: Final = "query"
 TIMEOUT_S: Final = 30.0
@@ -26,57 +27,51 @@ PARALLEL: Final = 4
 T = TypeVar("T")
 
 
-class AskEvents(msgspec.Struct, frozen=True, tag="events"):
+class AskEvents(Question, frozen=True, tag="events"):
     """`EventStore.query`."""
 
-    tenant: str
     query: EventQuery
 
 
-class AskPeers(msgspec.Struct, frozen=True, tag="peers"):
+class AskPeers(Question, frozen=True, tag="peers"):
     """`EventStore.peers`."""
 
-    tenant: str
     device: str
     since: float
     limit: int
 
 
-class AskTraffic(msgspec.Struct, frozen=True, tag="traffic"):
+class AskTraffic(Question, frozen=True, tag="traffic"):
     """`EventStore.traffic`."""
 
-    tenant: str
     device: str
     since: float
     until: float
     buckets: int
 
 
-class AskCounts(msgspec.Struct, frozen=True, tag="counts"):
+class AskCounts(Question, frozen=True, tag="counts"):
     """`EventStore.counts`."""
 
-    tenant: str
     since: float
 
 
-class Prune(msgspec.Struct, frozen=True, tag="prune"):
+class Prune(Question, frozen=True, tag="prune"):
     """`EventStore.prune`."""
 
-    tenant: str
     before: float
 
 
-class Append(msgspec.Struct, frozen=True, tag="append"):
+class Append(Question, frozen=True, tag="append"):
     """`EventStore.append`."""
 
-    tenant: str
     events: list[Event | Finding]
 
 
-Question = AskEvents | AskPeers | AskTraffic | AskCounts | Prune | Append
+Request = AskEvents | AskPeers | AskTraffic | AskCounts | Prune | Append
 Reply = EventPage | tuple[PeerRow, ...] | tuple[TrafficPoint, ...] | Mapping[str, int] | int
 
-_questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
+_questions: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 
 
 class Caller(Protocol):
@@ -91,7 +86,7 @@ class Caller(Protocol):
         ...
 
 
-def answer(store: EventStore, question: Question) -> Reply:
+def answer(store: EventStore, question: Request) -> Reply:
     """Ask the store itself."""
     match question:
         case AskEvents(tenant, query):
@@ -121,17 +116,14 @@ def question_handler(store: EventStore) -> Handler:
     return handle
 
 
-def encode_question(question: Question) -> bytes:
+def encode_question(question: Request) -> bytes:
     """Pack a question."""
     return msgspec.msgpack.encode(question)
 
 
-def decode_question(body: bytes) -> Question:
+def decode_question(body: bytes) -> Request:
     """Unpack a question; raises InvalidInput on anything else."""
-    try:
-        return _questions.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a question to the event store: {error}.") from error
+    return unpack(_questions, body, "a question to the event store")
 
 
 class LinkEventStore:
@@ -171,9 +163,6 @@ class LinkEventStore:
         """Close the link; the store goes on."""
         self._link.close()
 
-    def _ask(self, question: Question, kind: type[T]) -> T:
+    def _ask(self, question: Request, kind: type[T]) -> T:
         body = self._link.call(CHANNEL, encode_question(question), timeout_s=self._timeout_s)
-        try:
-            return msgspec.msgpack.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unavailable(f"the store's answer cannot be read: {error}.") from error
+        return unpack(msgspec.msgpack.Decoder(kind), body, "an answer of the event store", Unavailable)

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from thingward.model.errors import InvalidInput, ThingwardError
+from thingward.model.packed import unpack
 from thingward.ports.link import Frame
 
 PROTOCOL_VERSION: Final = 1
@@ -42,10 +43,7 @@ def encode_frame(frame: Frame, limit: int = MAX_FRAME_BYTES) -> bytes:
 
 def decode_frame(body: bytes) -> Frame:
     """Read a frame without its length; raises InvalidInput on anything that is none."""
-    try:
-        frame = _frames.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a frame: {error}.") from error
+    frame = unpack(_frames, body, "a frame")
     if frame.kind not in KINDS or frame.sequence < 0:
         raise InvalidInput(f"not a frame: kind {frame.kind[:20]!r}, sequence {frame.sequence}.")
     return frame
@@ -73,10 +71,7 @@ def decode_hello(frame: Frame) -> Hello:
     """Read a greeting; raises InvalidInput if it is none, or of another version."""
     if frame.kind != "hello":
         raise InvalidInput(f"{frame.kind} came before hello.")
-    try:
-        hello = _hellos.decode(frame.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a greeting: {error}.") from error
+    hello = unpack(_hellos, frame.body, "a greeting")
     if hello.version != PROTOCOL_VERSION:
         raise InvalidInput(f"the other side speaks version {hello.version} of the link, not {PROTOCOL_VERSION}.")
     return hello

@@ -18,9 +18,13 @@ from thingward.apps.simulator.live import LiveSite
 from thingward.apps.simulator.recording import write_attack, write_recording
 from thingward.apps.simulator.site import sample_site
 from thingward.model.errors import InvalidInput, NotFound, ThingwardError
+from thingward.model.packed import unpack
 from thingward.ports.link import Frame, Handler, Listener
 from thingward.runtime.channels import DEMO
 from thingward.runtime.simulated import CHANNEL, NEWS, SimulatorRequest
+
+_requests = msgspec.msgpack.Decoder(SimulatorRequest)
+_keys = msgspec.msgpack.Decoder(str)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -86,10 +90,7 @@ async def _serve(given: argparse.Namespace) -> None:
 
 def _handler(site: LiveSite) -> Handler:
     async def handle(peer: str, frame: Frame) -> Frame:
-        try:
-            request = msgspec.msgpack.decode(frame.body, type=SimulatorRequest)
-        except msgspec.DecodeError as error:
-            raise InvalidInput(f"not a request to the simulator: {error}") from error
+        request = unpack(_requests, frame.body, "a request to the simulator")
         if request.step == "begin":
             await site.begin()
         elif request.step == "attack":
@@ -106,8 +107,8 @@ def _handler(site: LiveSite) -> Handler:
 
 def _attacker(site: LiveSite) -> Listener:
     async def start(body: bytes) -> None:
-        with contextlib.suppress(NotFound, msgspec.DecodeError):
-            site.attack(msgspec.msgpack.decode(body, type=str))
+        with contextlib.suppress(NotFound, InvalidInput):
+            site.attack(unpack(_keys, body, "a device's key"))
 
     return start
 
