@@ -12,7 +12,7 @@ from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.codec import AnyRecord, encode_json
 from thingward.model.device import Correction
 from thingward.model.errors import InvalidInput, ThingwardError
-from thingward.model.finding import Case, Finding
+from thingward.model.finding import Case, Finding, Suppression
 from thingward.model.flow import Output
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.principal import AuditEntry, LedgerEntry, SettingValue
@@ -28,6 +28,7 @@ KINDS: dict[type, str] = {
     Action: "action",
     Outcome: "outcome",
     ResponseRule: "rule",
+    Suppression: "suppression",
     SettingValue: "setting",
     Correction: "correction",
     AuditEntry: "audit",

@@ -7,32 +7,18 @@ from collections.abc import Sequence
 import msgspec
 
 from thingward.model.errors import InvalidInput
-from thingward.model.finding import Finding
+from thingward.model.finding import Finding, Suppression
 from thingward.model.flow import Command, Notify, Output
 from thingward.model.ids import hashed_uid
 from thingward.model.record import Record
 
 MAX_KEYS = 20_000
 MAX_HELD = 20
+#: Above what the desk lets people make.
+MAX_SUPPRESSIONS = 4_000
 DAY_S = 86_400.0
 #: Findings of this severity and above are alerts whatever the budget says.
 ALWAYS = 4
-
-
-class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A person's word that such findings are expected; an empty field matches all, all fields must match.
-
-    Attributes:
-        rule: rule id, or a prefix ending in `*`. device: uid. key: the finding's key.
-        until: end, seconds since 1970; 0 means no end.
-    """
-
-    rule: str = "*"
-    device: str = ""
-    key: str = ""
-    until: float = 0.0
-    reason: str = ""
-    by: str = ""
 
 
 class TriageSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +38,6 @@ class TriageSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     flap_count: int = 4
     flap_span_s: float = 6 * 3600.0
     daily_budget: int = 50
-    suppressions: tuple[Suppression, ...] = ()
 
 
 class _Key(msgspec.Struct):
@@ -76,6 +61,7 @@ class _Day(msgspec.Struct):
 class _State(msgspec.Struct):
     keys: dict[str, _Key] = {}
     days: dict[str, _Day] = {}
+    suppressions: dict[str, Suppression] = {}
 
 
 def matches(pattern: str, rule: str) -> bool:
@@ -95,7 +81,12 @@ class TriageStage:
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Judge the findings of a batch."""
         commands: list[Command] = []
-        records = [self._judge(r, commands) if isinstance(r, Finding) and not r.is_alert else r for r in batch]
+        records: list[Record] = []
+        for record in batch:
+            if isinstance(record, Suppression):
+                self._suppress(record, now)
+            is_new = isinstance(record, Finding) and not record.is_alert
+            records.append(self._judge(record, commands) if is_new else record)  # type: ignore[arg-type]
         return Output(records=records, commands=commands)
 
     def tick(self, now: float) -> Output:
@@ -131,12 +122,24 @@ class TriageStage:
 
     def _is_suppressed(self, finding: Finding) -> bool:
         return any(
-            matches(s.rule, finding.rule)
+            s.tenant == finding.tenant
+            and matches(s.rule, finding.rule)
             and s.device in ("", finding.device)
             and s.key in ("", finding.key)
             and (not s.until or finding.time < s.until)
-            for s in self.settings.suppressions
+            for s in self._state.suppressions.values()
         )
+
+    def _suppress(self, suppression: Suppression, now: float) -> None:
+        """Keep a person's word, or forget it; those that are over go too."""
+        held = self._state.suppressions
+        held.pop(suppression.uid, None)
+        if not suppression.removed:
+            held[suppression.uid] = suppression
+        if len(held) > MAX_SUPPRESSIONS:
+            del held[next(iter(held))]
+        for uid in [uid for uid, item in held.items() if item.until and item.until < now - DAY_S]:
+            del held[uid]
 
     def _damp(self, finding: Finding) -> str | None:
         """Give None where the key must stay silent, else what to add to the reason."""

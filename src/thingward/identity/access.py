@@ -25,9 +25,11 @@ from thingward.model.intent import (
     PutUser,
     QuarantineDevice,
     ReleaseDevice,
+    RemoveSuppression,
     RevokeToken,
     SetPassword,
     StartAttack,
+    SuppressFindings,
     TestNotification,
     UpdateCase,
     WithdrawApproval,
@@ -44,6 +46,8 @@ REQUIRED: Final[dict[type[IntentBody], tuple[Role, str]]] = {
     ReleaseDevice: (Role.OPERATOR, "actions:write"),
     EditDevice: (Role.OPERATOR, "devices:write"),
     UpdateCase: (Role.OPERATOR, "cases:write"),
+    SuppressFindings: (Role.OPERATOR, "findings:write"),
+    RemoveSuppression: (Role.OPERATOR, "findings:write"),
     PutRule: (Role.APPROVER, "rules:write"),
     DeleteRule: (Role.APPROVER, "rules:write"),
     PutLimits: (Role.ADMIN, "settings:write"),
@@ -97,9 +101,14 @@ def has_scope(scopes: tuple[str, ...], needed: str) -> bool:
 
 
 def verify_allowed(intent: Intent) -> None:
-    """Raise Forbidden if the principal's role does not cover the intent. Quarantine by force needs an approver."""
-    needed, _ = REQUIRED[type(intent.body)]
-    if isinstance(intent.body, QuarantineDevice) and intent.body.force:
+    """Raise Forbidden if the principal's role does not cover the intent.
+
+    Quarantine by force, and suppressing findings of every device, need an approver.
+    """
+    body = intent.body
+    needed, _ = REQUIRED[type(body)]
+    is_wide = isinstance(body, SuppressFindings) and not body.device
+    if is_wide or (isinstance(body, QuarantineDevice) and body.force):
         needed = Role.APPROVER
     if not covers(intent.role, needed):
         raise Forbidden(f"this needs the role {needed}; {intent.principal} has {intent.role}.", hint="Ask an admin.")

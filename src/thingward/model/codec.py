@@ -10,7 +10,7 @@ from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.device import Correction, Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
-from thingward.model.finding import Case, Finding
+from thingward.model.finding import Case, Finding, Suppression
 from thingward.model.observation import Observation
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.profile import Learnt, MudProfile, Preview
@@ -36,6 +36,7 @@ AnyRecord = (
     | LedgerEntry
     | SettingValue
     | Learnt
+    | Suppression
 )
 
 _encoder = msgspec.msgpack.Encoder()

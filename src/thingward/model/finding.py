@@ -61,6 +61,27 @@ class Finding(Record, frozen=True, kw_only=True, tag="finding"):
     simulated: bool = False
 
 
+class Suppression(Record, frozen=True, kw_only=True, tag="suppression"):
+    """A person's word that such findings are expected: kept and marked, no alert, and no rule acts on them.
+
+    All fields that are set must match.
+
+    Attributes:
+        rule: rule id, or a prefix ending in `*`. device: uid, empty for every device. key: the finding's key.
+        until: end, seconds since 1970; 0 means until it is removed.
+        by: principal who said it; `removed_by` who took it back.
+    """
+
+    rule: str = "*"
+    device: str = ""
+    key: str = ""
+    until: float = 0.0
+    reason: str = ""
+    by: str = ""
+    removed: bool = False
+    removed_by: str = ""
+
+
 class CaseState(StrEnum):
     """Life of a case."""
 

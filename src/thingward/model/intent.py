@@ -75,6 +75,29 @@ class UpdateCase(_Intent, frozen=True, kw_only=True, tag="update_case"):
     resolution: str = ""
 
 
+class SuppressFindings(_Intent, frozen=True, kw_only=True, tag="suppress_findings"):
+    """Say that findings of a kind are expected; all fields that are set must match.
+
+    Attributes:
+        rule: rule id, or a prefix ending in `*`.
+        device: uid; empty means every device, and needs the role approver.
+        key: only this matter (the finding's key).
+        ttl_s: for how long; 0 means until it is removed.
+    """
+
+    rule: str
+    reason: str
+    device: str = ""
+    key: str = ""
+    ttl_s: float = 0.0
+
+
+class RemoveSuppression(_Intent, frozen=True, kw_only=True, tag="remove_suppression"):
+    """Take a suppression back: such findings are alerts again."""
+
+    suppression: str
+
+
 class PutRule(_Intent, frozen=True, kw_only=True, tag="put_rule"):
     """Create or replace a response rule."""
 
@@ -200,6 +223,8 @@ IntentBody = (
     | ReleaseDevice
     | EditDevice
     | UpdateCase
+    | SuppressFindings
+    | RemoveSuppression
     | PutRule
     | DeleteRule
     | PutLimits

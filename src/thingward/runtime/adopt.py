@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from thingward.model.action import Action, Approval, ResponseRule
 from thingward.model.device import Correction, Device
-from thingward.model.finding import Case
+from thingward.model.finding import Case, Suppression
 from thingward.model.principal import LedgerEntry, SettingValue
 from thingward.model.record import Record
 from thingward.ports.control_store import ControlStore
@@ -27,6 +27,9 @@ def adopt_control(stages: Stages, control: ControlStore, empty: Collection[str])
         if stages.judge.name in empty:
             held = [*_every(control, tenant, Device), *_every(control, tenant, Approval)]
             stages.judge.feed(held, max((record.time for record in held), default=0.0))
+        if stages.triage.name in empty:
+            said = list(_every(control, tenant, Suppression))
+            stages.triage.feed(said, max((record.time for record in said), default=0.0))
         if stages.response.name in empty:
             for kind in (Device, ResponseRule, Approval, SettingValue, Case, Action):
                 stages.response.adopt(list(_every(control, tenant, kind)))

@@ -39,6 +39,7 @@ from thingward.response.plan import (
 )
 from thingward.response.rules import verify_rule
 from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
+from thingward.runtime.desk_findings import finding_handlers
 from thingward.runtime.desk_identity import current_limits
 
 R = TypeVar("R", bound=Record)
@@ -61,6 +62,7 @@ def response_handlers(situation_of: SituationOf) -> dict[type, Handler]:
         PutRule: put_rule,
         DeleteRule: delete_rule,
         NoteExport: note_export,
+        **finding_handlers(),
     }
 
 

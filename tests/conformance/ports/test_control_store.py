@@ -17,13 +17,14 @@ from thingward.adapters.control_store.sql import HEAD, TABLES, open_reader, open
 from thingward.adapters.control_store.tables import INDEXED, SEARCHED
 from thingward.model.action import Action, ActionKind, ActionState, Approval
 from thingward.model.codec import AnyRecord
-from thingward.model.device import Device, Mode
+from thingward.model.device import Device, DeviceClass, Mode
 from thingward.model.errors import InvalidInput, Unavailable
 from thingward.model.event import Event
 from thingward.model.finding import Finding
 from thingward.model.ids import Tenant, Uid
 from thingward.model.observation import Observation
 from thingward.model.principal import Token
+from thingward.model.profile import Learnt
 from thingward.ports.control_store import ControlStore, Delete, Put
 
 HOME, OTHER = Tenant("home"), Tenant("other")
@@ -229,7 +230,7 @@ def test_what_is_no_control_data_is_refused(store: ControlStore) -> None:
 
 
 def test_every_kind_of_record_is_either_control_data_or_an_event() -> None:
-    assert set(get_args(AnyRecord)) == set(INDEXED) | {Observation, Event}
+    assert set(get_args(AnyRecord)) == set(INDEXED) | {Observation, Event, Learnt}
     assert set(INDEXED) == set(SEARCHED) == set(TABLES)
 
 
@@ -246,7 +247,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) ->
         open_store(url).close()
         inspector = sa.inspect(engine)
         columns = {
-            t.name: [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(t.name)]
+            t.name: sorted((c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(t.name))
             for t in TABLES.values()
         }
         indexes = {
@@ -260,6 +261,46 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) ->
         engine.dispose()
     assert described[0] == described[1]
     assert described[0][3] == HEAD
+
+
+def test_a_migration_fills_what_records_are_found_by(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "old.db")
+    store = open_store(url)
+    maker = device("d-1", maker="Vendor Ünique", device_class=DeviceClass.B)
+    put(store, maker, device("d-2"))
+    finding = Finding(uid=Uid("f-1"), tenant=HOME, time=1.0, source="test", rule="r", title="t", suppressed=True)
+    put(store, finding)
+    store.close()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:  # back to how the first version left it
+        for table, field in (("device", "maker"), ("device", "device_class"), ("finding", "suppressed")):
+            connection.exec_driver_sql(f"drop index ix_{table}_{field}")
+            connection.exec_driver_sql(f"alter table {table} drop column by_{field}")
+        connection.exec_driver_sql("drop table suppression")
+        connection.exec_driver_sql("update alembic_version set version_num = '0001'")
+    engine.dispose()
+    store = open_store(url)
+    assert uids(store, where={"maker": "VENDOR ünique"}) == ["d-1"]
+    assert uids(store, where={"device_class": "B"}) == ["d-1"]
+    assert uids(store, where={"device_class": "unknown", "maker": ""}) == ["d-2"]
+    assert store.count(HOME, Finding, where={"suppressed": "true"}) == 1
+    store.close()
+
+
+def test_filters_are_exact_with_pages_of_any_size(store: ControlStore) -> None:
+    put(store, *(device(f"d-{n:02}", time=float(n), maker="Rare Co" if n % 7 == 0 else "Other") for n in range(50)))
+    seen: list[str] = []
+    cursor, sizes = "", []
+    while True:
+        page = store.page(HOME, Device, where={"maker": "rare co"}, limit=3, cursor=cursor)
+        seen += [record.uid for record in page.items]
+        sizes.append(len(page.items))
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert seen == [f"d-{n:02}" for n in range(49, -1, -7)]
+    assert sizes == [3, 3, 2]
+    assert store.count(HOME, Device, where={"maker": "RARE CO"}) == 8
 
 
 def test_a_reader_sees_commits_and_can_change_nothing(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
-from thingward.detection.triage import Suppression, TriageSettings, TriageStage, matches
+from thingward.detection import triage
+from thingward.detection.triage import TriageSettings, TriageStage, matches
 from thingward.model.errors import InvalidInput
-from thingward.model.finding import Finding
+from thingward.model.finding import Finding, Suppression
 from thingward.model.flow import Notify
 from thingward.model.ids import DEFAULT_TENANT, Uid
 
@@ -16,6 +17,10 @@ def finding(n=0, *, time=NOW, key="k", severity=4, **fields):
         uid=Uid(f"f{n}-{time}-{key}"), tenant=DEFAULT_TENANT, time=time, source="t", rule=fields.pop("rule", "scan.hosts"),
         title=f"finding {n}", key=key, severity=severity, **fields,
     )  # fmt: skip
+
+
+def suppression(uid="s1", **fields):
+    return Suppression(uid=Uid(uid), tenant=fields.pop("tenant", DEFAULT_TENANT), time=NOW, source="core", **fields)
 
 
 def alerts(stage, records):
@@ -48,11 +53,9 @@ def test_flapping_is_said_once_and_ends_when_quiet():
 
 
 def test_suppressed_findings_are_kept_and_marked():
-    suppressions = (
-        Suppression(rule="scan.*", device="d-scanner", reason="our own scanner", until=NOW + 10),
-        Suppression(key="known"),
-    )
-    stage = TriageStage(TriageSettings(suppressions=suppressions))
+    stage = TriageStage()
+    said = suppression(rule="scan.*", device="d-scanner", reason="our own scanner", until=NOW + 10)
+    assert stage.feed([said, suppression("s2", key="known")], NOW).records[0] == said, "it goes on to the ledger"
     records = stage.feed(
         [
             finding(0, device="d-scanner", key="a"),
@@ -63,6 +66,33 @@ def test_suppressed_findings_are_kept_and_marked():
         0.0,
     ).records
     assert [(r.is_alert, r.suppressed) for r in records] == [(False, True), (True, False), (True, False), (False, True)]
+
+
+def test_suppressions_survive_a_snapshot_and_end_when_removed():
+    stage = TriageStage()
+    said = suppression(rule="scan.hosts")
+    stage.feed([said], NOW)
+    stage.restore(stage.snapshot())
+    assert stage.feed([finding(0)], NOW).records[0].suppressed
+    stage.feed([msgspec.structs.replace(said, removed=True)], NOW)
+    assert not stage.feed([finding(1)], NOW).records[0].suppressed
+
+
+def test_a_suppression_holds_for_its_own_tenant_only():
+    stage = TriageStage()
+    stage.feed([suppression(tenant="other")], NOW)
+    assert not stage.feed([finding(0)], NOW).records[0].suppressed
+
+
+def test_suppressions_that_are_over_are_forgotten_and_their_number_is_bounded(monkeypatch):
+    monkeypatch.setattr(triage, "MAX_SUPPRESSIONS", 3)
+    stage = TriageStage()
+    stage.feed([suppression("old", until=NOW - 2 * DAY, rule="x")], NOW)
+    assert b"old" not in stage.snapshot()
+    stage.feed([suppression(f"s{n}", key=f"k{n}") for n in range(5)], NOW)
+    assert [finding.suppressed for finding in stage.feed([finding(n, key=f"k{n}") for n in range(5)], NOW).records] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
 
 
 def test_the_budget_spares_people_but_not_for_severe_ones():

@@ -15,6 +15,7 @@ from thingward.adapters.control_store.tables import (
     tag_of,
     verify_owner,
     verify_question,
+    wanted_value,
 )
 from thingward.model.record import Record
 from thingward.ports.control_store import Delete, Page, Put, R
@@ -88,6 +89,6 @@ class MemoryControlStore:
         return [
             record
             for record in rows
-            if all(index_value(record, field) == plain(value) for field, value in where.items())
+            if all(index_value(record, field) == wanted_value(kind, field, value) for field, value in where.items())
             and (not wanted or wanted in search_text(record))
         ]

@@ -29,13 +29,14 @@ from thingward.adapters.control_store.tables import (
     tag_of,
     verify_owner,
     verify_question,
+    wanted_value,
 )
 from thingward.model.errors import InvalidInput, ThingwardError, Unavailable
 from thingward.model.record import Record
 from thingward.ports.control_store import Delete, Page, Put, R
 
 #: Newest revision in `migrations/versions`.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 BUSY_TIMEOUT_MS: Final = 5000
 
 _json = msgspec.json.Encoder(order="deterministic")
@@ -95,7 +96,7 @@ class SqlControlStore:
         table, where = _table_of(kind), where or {}
         verify_question(kind, where, limit)
         question = question_digest(tenant, kind, where, search, newest_first=newest_first)
-        query = sa.select(table.c.body).where(*_conditions(table, tenant, where, search))
+        query = sa.select(table.c.body).where(*_conditions(kind, table, tenant, where, search))
         place = sa.tuple_(table.c.time, table.c.uid)
         if cursor:
             last = sa.tuple_(*(sa.literal(value) for value in decode_cursor(question, cursor)))
@@ -110,7 +111,7 @@ class SqlControlStore:
         """Count records."""
         table = _table_of(kind)
         verify_question(kind, where or {})
-        query = sa.select(sa.func.count()).select_from(table).where(*_conditions(table, tenant, where or {}, ""))
+        query = sa.select(sa.func.count()).select_from(table).where(*_conditions(kind, table, tenant, where or {}, ""))
         with _errors(), self._engine.begin() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -272,9 +273,11 @@ def _table_of(kind: type[Record]) -> sa.Table:
     return TABLES[kind]
 
 
-def _conditions(table: sa.Table, tenant: str, where: Mapping[str, str], search: str) -> list[sa.ColumnElement[bool]]:
+def _conditions(
+    kind: type[Record], table: sa.Table, tenant: str, where: Mapping[str, str], search: str
+) -> list[sa.ColumnElement[bool]]:
     conditions = [table.c.tenant == tenant]
-    conditions += [table.c[f"by_{field}"] == plain(value) for field, value in where.items()]
+    conditions += [table.c[f"by_{field}"] == wanted_value(kind, field, value) for field, value in where.items()]
     if search:
         conditions.append(table.c.search.contains(plain(search.lower()), autoescape=True))
     return conditions

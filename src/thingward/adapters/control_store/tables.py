@@ -13,19 +13,20 @@ import msgspec
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.device import Correction, Device, Site
 from thingward.model.errors import InvalidInput
-from thingward.model.finding import Case, Finding
+from thingward.model.finding import Case, Finding, Suppression
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.profile import MudProfile, Preview
 from thingward.model.record import Record
 
 #: Fields that `where` may name. A new one needs a migration.
 INDEXED: Final[dict[type[Record], tuple[str, ...]]] = {
-    Device: ("site", "mode", "kind", "identified", "group", "merged_into"),
+    Device: ("site", "mode", "kind", "identified", "group", "merged_into", "maker", "device_class"),
     Correction: ("device",),
     Site: ("name",),
     MudProfile: ("device", "site", "origin"),
     Preview: ("device", "profile", "site"),
-    Finding: ("device", "rule", "severity", "is_alert", "case", "site", "key", "class_uid"),
+    Finding: ("device", "rule", "severity", "is_alert", "case", "site", "key", "class_uid", "suppressed"),
+    Suppression: ("device", "rule", "removed"),
     Case: ("device", "state", "severity", "site", "assignee"),
     Action: ("device", "state", "kind", "case", "site"),
     Outcome: ("action", "status"),
@@ -47,6 +48,7 @@ SEARCHED: Final[dict[type[Record], tuple[str, ...]]] = {
     MudProfile: ("device", "systeminfo", "mud_url"),
     Preview: ("device",),
     Finding: ("uid", "rule", "title", "reason", "attack", "device", "target"),
+    Suppression: ("uid", "rule", "device", "key", "reason", "by"),
     Case: ("uid", "title", "rules", "device", "assignee", "resolution"),
     Action: ("uid", "device", "reason", "requested_by", "macs", "addresses", "refused"),
     Outcome: ("action", "detail", "enforcer"),
@@ -59,6 +61,9 @@ SEARCHED: Final[dict[type[Record], tuple[str, ...]]] = {
     LedgerEntry: ("kind", "record"),
     SettingValue: ("name", "value"),
 }
+
+#: Fields that are compared without regard to case.
+FOLDED: Final[frozenset[tuple[type[Record], str]]] = frozenset({(Device, "maker")})
 
 SEARCH_LIMIT: Final = 2000
 LIMIT_MAX: Final = 1000
@@ -87,7 +92,12 @@ def index_value(record: Record, field: str) -> str:
     value = getattr(record, field)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return plain(str(value.value if isinstance(value, Enum) else value))
+    return wanted_value(type(record), field, str(value.value if isinstance(value, Enum) else value))
+
+
+def wanted_value(kind: type[Record], field: str, value: str) -> str:
+    """Give what `where` asks for in the form that a field's values are kept in."""
+    return plain(value.lower() if (kind, field) in FOLDED else value)
 
 
 def search_text(record: Record) -> str:

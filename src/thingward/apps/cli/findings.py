@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from thingward.apps.cli.client import DryRun, Output, connect, show, show_one, show_result
+from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_one, show_result
 
 finding = App(name="finding")
 case = App(name="case")
@@ -44,6 +44,45 @@ def list_findings(
 def show_finding(uid: str, *, output: Output = "json") -> None:
     """Show one finding."""
     show_one(output, connect().call("GET", f"/findings/{uid}"))
+
+
+@finding.command(name="suppress")
+def suppress_findings(
+    rule: Annotated[str, Parameter(help="Finding rule, or prefix ending in *.")],
+    *,
+    reason: Annotated[str, Parameter(help="Why such findings are expected.")],
+    device: Annotated[str, Parameter(help="Uid of the device; without it every device, which needs an approver.")] = "",
+    key: Annotated[str, Parameter(help="Only this matter: the finding's key.")] = "",
+    ttl: Annotated[str, Parameter(help="For how long: 2h, 30d ...; 0 is until it is removed.")] = "30d",
+    dry_run: DryRun = False,
+    output: Output = "table",
+) -> None:
+    """Call findings expected: they are kept and marked, no alert, and no rule acts on them."""
+    ttl_s = 0.0 if ttl == "0" else parse_duration(ttl)
+    body = {"rule": rule, "device": device, "key": key, "reason": reason, "ttl_s": ttl_s}
+    show_result(output, connect().call("POST", "/suppressions", body=body, dry_run=dry_run))
+
+
+@finding.command(name="suppressions")
+def list_suppressions(*, device: str = "", removed: bool = False, output: Output = "table") -> None:
+    """List what was called expected, by whom and until when (0 is until it is removed)."""
+    columns = {
+        "uid": "uid",
+        "rule": "rule",
+        "device": "device",
+        "only": "key",
+        "why": "reason",
+        "by": "by",
+        "until (UTC)": "time:until",
+    }
+    params = {"device": device, "removed": "true" if removed else ""}
+    show(output, list(connect().pages("/suppressions", params=params)), columns)
+
+
+@finding.command(name="unsuppress")
+def remove_suppression(uid: str, *, dry_run: DryRun = False, output: Output = "table") -> None:
+    """Take a suppression back: such findings are alerts again."""
+    show_result(output, connect().call("DELETE", f"/suppressions/{uid}", dry_run=dry_run))
 
 
 @case.command(name="list")

@@ -11,7 +11,7 @@ from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.codec import AnyRecord
 from thingward.model.device import Correction, Site
 from thingward.model.errors import InvalidInput
-from thingward.model.finding import Case
+from thingward.model.finding import Case, Suppression
 from thingward.model.flow import Apply, Command, Enforce
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.record import Record
@@ -32,6 +32,7 @@ DECISIONS: Final[frozenset[type[Record]]] = frozenset(
         Session,
         SettingValue,
         Site,
+        Suppression,
         Token,
     }
 )

@@ -14,7 +14,18 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.static_files import create_static_files_router
 
-from thingward.apps.server.api import actions, devices, events, evidence, findings, people, profiles, rules, system
+from thingward.apps.server.api import (
+    actions,
+    devices,
+    events,
+    evidence,
+    findings,
+    people,
+    profiles,
+    rules,
+    suppressions,
+    system,
+)
 from thingward.apps.server.api.openapi import DESCRIPTION, get_openapi
 from thingward.apps.server.backend import Backend, Options
 from thingward.apps.server.callers import PUBLIC, CallerMiddleware, guard_access
@@ -37,6 +48,7 @@ API_HANDLERS = (
     *devices.HANDLERS,
     *profiles.HANDLERS,
     *findings.HANDLERS,
+    *suppressions.HANDLERS,
     *actions.HANDLERS,
     *rules.HANDLERS,
     *events.HANDLERS,

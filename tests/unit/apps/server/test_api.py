@@ -425,3 +425,32 @@ def test_label_values_cannot_break_out(core):
     metrics = Metrics()
     metrics.count("http_requests_total", route='a"b\n\\c')
     assert r'route="a\"b\n\\c"' in metrics.render(core.health_now)
+
+
+def test_suppressions_are_made_listed_and_removed(api):
+    made = api.post("/suppressions", {"rule": "scan.*", "device": HALL, "reason": "ours", "ttl_s": 3600})
+    assert made.status_code == 200, made.text
+    (said,) = [row for row in made.json()["records"] if row["type"] == "suppression"]
+    assert api.get(f"/suppressions/{said['uid']}").json()["reason"] == "ours"
+    assert [row["uid"] for row in api.get(f"/suppressions?device={HALL}").json()["items"]] == [said["uid"]]
+    assert api.get("/suppressions?device=d-other").json()["items"] == []
+    assert api("DELETE", f"/suppressions/{said['uid']}").status_code == 200
+    assert api.get("/suppressions").json()["items"] == []
+    assert [row["removed"] for row in api.get("/suppressions?removed=true").json()["items"]] == [True]
+    problem(api.post("/suppressions", {"rule": "scan.*", "reason": ""}), 400, "request.invalid")
+
+
+def test_device_filters_are_exact_page_by_page(api):
+    everything = api.get("/devices?limit=1000").json()["items"]
+    maker = next(row["maker"] for row in everything if row["maker"])
+    wanted = {row["uid"] for row in everything if row["maker"] == maker}
+    found, cursor = [], ""
+    while True:
+        page = api.get(f"/devices?limit=1&maker={maker.upper()}&cursor={cursor}").json()
+        found += [row["uid"] for row in page["items"]]
+        cursor = page["cursor"]
+        if not cursor:
+            break
+        assert len(page["items"]) == 1, "no page is shorter than asked for"
+    assert set(found) == wanted
+    assert api.get("/devices?device_class=A").json()["items"] == [r for r in everything if r["device_class"] == "A"]

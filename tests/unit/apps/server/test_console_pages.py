@@ -11,7 +11,7 @@ import pytest
 from tests.unit.apps.server.sample import uid_of
 from thingward.apps.server.headers import CONTENT_SECURITY_POLICY
 from thingward.model.device import Device, Mode
-from thingward.model.finding import Case
+from thingward.model.finding import Case, Finding, Suppression
 from thingward.ports.control_store import Put
 
 HALL, GARAGE = uid_of("cam-hall"), uid_of("cam-garage")
@@ -29,6 +29,7 @@ PAGES = (
     "/approve?scope=kind&target=bulb",
     "/findings",
     "/findings?show=all",
+    "/suppressions",
     "/cases",
     "/cases?state=closed",
     "/approvals",
@@ -224,6 +225,23 @@ def test_case_notes_close_and_reopen(browser, core):
     assert core.control.get("default", Case, case.uid).resolution == "false alarm"
     page.post(f"/cases/{case.uid}/reopen")
     assert core.control.get("default", Case, case.uid).state == "open"
+
+
+def test_findings_are_called_expected_and_taken_back(browser, core):
+    page = browser("olaf")
+    finding = next(row for row in core.control.page("default", Finding).items if row.device and row.key)
+    assert "of every device" not in page.get(f"/findings/{finding.uid}").text
+    page.post(f"/findings/{finding.uid}/suppress", reason="<b>ours</b>", scope="device", days="7")
+    (said,) = core.control.page("default", Suppression).items
+    assert (said.rule, said.device, said.key) == (finding.rule, finding.device, "")
+    assert said.until - said.time == 7 * 86_400
+    text = page.get("/suppressions").text
+    assert "&lt;b&gt;ours&lt;/b&gt;" in text
+    assert "7 d</time> more" in text
+    page.post(f"/suppressions/{said.uid}/remove")
+    text = page.get("/suppressions").text
+    assert "Nothing is suppressed" in text
+    assert "removed by olaf" in text
 
 
 def test_correction(browser, core):

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from thingward.apps.server.api.results import result_of
-from thingward.apps.server.api.schemas import DeviceChange, PageOf, Result
+from thingward.apps.server.api.schemas import DeviceChange, PageOf, Result, page_of
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.present import encode_public, entity_tag
 from thingward.apps.server.standing import SiteStanding, site_standing
@@ -62,19 +62,13 @@ def list_devices(
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Device]:
-    """List devices; all given conditions hold. A page may hold fewer than `limit`: go on until `cursor` is empty."""
-    where = {"site": site, "kind": kind, "mode": mode or ""}
+    """List devices; all given conditions hold. `maker` is compared without regard to case."""
+    where = {"site": site, "kind": kind, "mode": mode or "", "maker": maker, "device_class": device_class or ""}
     given = {"merged_into": "", **{name: str(value) for name, value in where.items() if value}}
     if identified is not None:
         given["identified"] = "true" if identified else "false"
     page = deps.backend.control.page(deps.tenant, Device, where=given, search=search, cursor=cursor, limit=limit)
-    items = tuple(
-        row
-        for row in page.items
-        if (not maker or row.maker.lower() == maker.lower())
-        and (device_class is None or row.device_class is device_class)
-    )
-    return PageOf(items=items, cursor=page.cursor)
+    return page_of(page)
 
 
 @get("/devices/{uid:str}", operation_id="getDevice", access="devices:read", tags=["devices"], sync_to_thread=True)

@@ -30,6 +30,9 @@ def list_findings(
     case: Annotated[str, QueryParameter(description="Only of this case (uid).", max_length=120)] = "",
     severity: Annotated[int | None, QueryParameter(description="Only of this severity.", ge=1, le=5)] = None,
     is_alert: Annotated[bool | None, QueryParameter(description="`true`: only those worth a person's look.")] = None,
+    suppressed: Annotated[
+        bool | None, QueryParameter(description="`true`: only those that a person called expected.")
+    ] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> PageOf[Finding]:
@@ -38,6 +41,8 @@ def list_findings(
     given = {name: value for name, value in where.items() if value}
     if is_alert is not None:
         given["is_alert"] = "true" if is_alert else "false"
+    if suppressed is not None:
+        given["suppressed"] = "true" if suppressed else "false"
     page = deps.backend.control.page(deps.tenant, Finding, where=given, search=search, cursor=cursor, limit=limit)
     return page_of(page)
 

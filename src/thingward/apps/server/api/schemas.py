@@ -111,6 +111,24 @@ class CaseChange(_Request, frozen=True, kw_only=True):
     resolution: Annotated[Text, Meta(examples=["false alarm: the scanner is ours"])] = ""
 
 
+class SuppressionBody(_Request, frozen=True, kw_only=True):
+    """Findings that are expected: all fields that are set must match."""
+
+    rule: Annotated[
+        str,
+        Meta(min_length=1, max_length=101, description="Rule id, or a prefix that ends in `*`.", examples=["scan.*"]),
+    ]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["our own scanner, every night"])]
+    device: Annotated[
+        str, Meta(max_length=120, description="Uid of the device; empty means every device: needs the role approver.")
+    ] = ""
+    key: Annotated[str, Meta(max_length=1000, description="Only this matter: the finding's `key`.")] = ""
+    ttl_s: Annotated[
+        float,
+        Meta(ge=0, le=3660 * 86400.0, description="How long, in seconds; 0: until it is removed.", examples=[2592000]),
+    ] = 0.0
+
+
 class RuleBody(_Request, frozen=True, kw_only=True):
     """A response rule: when such a finding comes, do that, within limits."""
 

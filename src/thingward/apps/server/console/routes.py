@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import Router
 from litestar.di import Provide
 
-from thingward.apps.server.console import cases, devices, home, live, records, settings, sign_in, steps
+from thingward.apps.server.console import cases, devices, home, live, records, settings, sign_in, steps, suppressions
 from thingward.apps.server.console.form_step import provide_step
 from thingward.apps.server.console.screen import provide_form
 
@@ -14,6 +14,7 @@ HANDLERS = (
     *devices.HANDLERS,
     *steps.HANDLERS,
     *cases.HANDLERS,
+    *suppressions.HANDLERS,
     *live.HANDLERS,
     *records.HANDLERS,
     *settings.HANDLERS,

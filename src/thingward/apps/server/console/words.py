@@ -61,6 +61,8 @@ INTENT_WORDS: Final = {
     "release_device": "Released",
     "edit_device": "Corrected",
     "update_case": "Changed a case",
+    "suppress_findings": "Called findings expected",
+    "remove_suppression": "Removed a suppression",
     "put_rule": "Changed a rule",
     "delete_rule": "Deleted a rule",
     "put_limits": "Changed limits",
