@@ -60,7 +60,7 @@ REQUIRED: Final[dict[type[IntentBody], tuple[Role, str]]] = {
     CreateLoginLink: (Role.ADMIN, "users:write"),
     EndSession: (Role.VIEWER, "sessions:write"),
     ImportRecords: (Role.OPERATOR, "captures:write"),
-    ImportFlowLog: (Role.OPERATOR, "events:write"),
+    ImportFlowLog: (Role.OPERATOR, "observations:write"),
     TestNotification: (Role.ADMIN, "settings:write"),
     ExportEvidence: (Role.OPERATOR, "evidence:read"),
     NoteExport: (Role.VIEWER, "devices:read"),

@@ -37,7 +37,11 @@ class DeskContext(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler decided: records for the road (none on dry run), plan lines, a secret shown once."""
+    """What a handler decided: records for the road (none on dry run), plan lines, a secret shown once.
+
+    Attributes:
+        is_told: the answer carries the records; not those that whoever asked has sent.
+    """
 
     records: tuple[Record, ...] = ()
     plan: tuple[str, ...] = ()
@@ -45,6 +49,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     target: str = ""
     detail: str = ""
+    is_told: bool = True
 
 
 Handler = Callable[[Intent, DeskContext], Decision]
@@ -86,7 +91,7 @@ class Desk:
             return answer, (audit,)
         answer = Answer(
             ok=True,
-            records=encode_batch(decision.records),  # type: ignore[arg-type]
+            records=encode_batch(decision.records) if decision.is_told else b"",  # type: ignore[arg-type]
             plan=decision.plan,
             secret=decision.secret,
             path=decision.path,

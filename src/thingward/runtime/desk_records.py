@@ -15,9 +15,10 @@ from thingward.model.errors import InvalidInput, UnsupportedHere
 from thingward.model.finding import Finding
 from thingward.model.ids import Tenant
 from thingward.model.intent import ExportEvidence, ImportFlowLog, ImportRecords, Intent, StartAttack, TestNotification
-from thingward.model.observation import Observation
+from thingward.model.observation import Endpoint, Observation
 from thingward.model.profile import Learnt, MudProfile, Preview
 from thingward.runtime.desk import Decision, DeskContext, Handler, body_of
+from thingward.sensing.pushed import PushedData
 
 #: Below what one frame of a link carries.
 MAX_IMPORT_BYTES = 12 * 1024 * 1024
@@ -81,14 +82,26 @@ def import_records(intent: Intent, context: DeskContext) -> Decision:
 
 
 def import_observations(intent: Intent, context: DeskContext) -> Decision:
-    """Take observations that another system pushed; they pass the whole road like a sensor's."""
+    """Take observations that another system pushed; they pass the whole road like a sensor's.
+
+    Each is stamped with the tenant of the caller and marked with its source; of its ends only the addresses are kept:
+    which device that is inventory says. Nobody but a sensor tells how a sensor is.
+    """
     body = body_of(intent, ImportFlowLog)
-    source = f"push:{body.source[:200]}"
-    records = [record for record in _decode(body.batch) if isinstance(record, Observation)]
-    stamped = tuple(msgspec.structs.replace(record, tenant=Tenant(intent.tenant), source=source) for record in records)
+    told = {"tenant": Tenant(intent.tenant), "source": f"push:{body.source[:200]}"}
+    stamped = tuple(
+        msgspec.structs.replace(record, src=_addresses(record.src), dst=_addresses(record.dst), **told)
+        for record in _decode(body.batch)
+        if isinstance(record, Observation) and isinstance(record.data, PushedData)
+    )
     if not stamped:
         raise InvalidInput("there are no observations in this batch.")
-    return Decision(records=stamped, plan=(f"take {len(stamped)} observations from {body.source}",), target=body.source)
+    plan = (f"take {len(stamped)} observations from {body.source}",)
+    return Decision(records=stamped, plan=plan, target=body.source, is_told=False)
+
+
+def _addresses(end: Endpoint | None) -> Endpoint | None:
+    return Endpoint(mac=end.mac, ip=end.ip, port=end.port) if end else None
 
 
 def start_attack(intent: Intent, *, demo: bool) -> Decision:

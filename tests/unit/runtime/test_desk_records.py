@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from thingward.adapters.control_store.memory import MemoryControlStore
@@ -17,7 +18,7 @@ from thingward.model import intent as intents
 from thingward.model.codec import decode_batch, encode_batch
 from thingward.model.device import Device
 from thingward.model.intent import Answer, Intent
-from thingward.model.observation import Observation, StatusData
+from thingward.model.observation import DnsData, Endpoint, Observation, StatusData
 from thingward.model.principal import Principal, Role
 from thingward.model.profile import Learnt, MudProfile
 from thingward.model.record import Record
@@ -27,7 +28,15 @@ from thingward.runtime.desk_records import record_handlers
 
 DEVICE = Device(uid="d-1", tenant="elsewhere", time=1.0, source="guard:x")
 ADMIN = Principal(uid="u-evil", tenant="default", time=1.0, source="x", name="evil", role=Role.ADMIN)
-SEEN = Observation(uid="o-1", tenant="elsewhere", time=1.0, source="x", data=StatusData(status="alive"))
+SEEN = Observation(
+    uid="o-1",
+    tenant="elsewhere",
+    time=1.0,
+    source="x",
+    src=Endpoint(mac="00:00:5e:00:53:17", device="d-forged", names=("forged",), roles=("gateway",)),
+    data=DnsData(qname="a.example"),
+)
+ALIVE = msgspec.structs.replace(SEEN, uid="o-2", data=StatusData(status="alive"))
 
 
 def ask(tmp_path: Path, body: Any, *, demo: bool = False) -> tuple[Answer, tuple[Record, ...]]:
@@ -51,10 +60,17 @@ def test_nothing_to_import_is_said(tmp_path: Path, batch: bytes) -> None:
 
 
 def test_pushed_observations_keep_only_observations(tmp_path: Path) -> None:
-    answer, records = ask(tmp_path, intents.ImportFlowLog(source="zeek", batch=encode_batch([SEEN, ADMIN])))
+    answer, records = ask(tmp_path, intents.ImportFlowLog(source="zeek", batch=encode_batch([SEEN, ADMIN, ALIVE])))
     assert answer.ok
+    assert not answer.records, "whoever sent them has them"
     (seen,) = [record for record in records if isinstance(record, Observation)]
     assert (seen.tenant, seen.source) == ("default", "push:zeek")
+    assert seen.src == Endpoint(mac="00:00:5e:00:53:17")
+
+
+def test_nobody_but_a_sensor_tells_how_a_sensor_is(tmp_path: Path) -> None:
+    answer, _ = ask(tmp_path, intents.ImportFlowLog(source="zeek", batch=encode_batch([ALIVE])))
+    assert answer.code == "input.invalid"
 
 
 def test_attack_only_in_the_demo(tmp_path: Path) -> None:

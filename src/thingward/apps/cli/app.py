@@ -42,6 +42,7 @@ LAZY = {
     "finding": ("findings:finding", "What looks wrong."),
     "case": ("findings:case", "Cases: list, show, note, close, reopen."),
     "event": ("findings:event", "Security events."),
+    "push": ("push:push", "Hand lines of Zeek, Suricata or other observations to the platform."),
     "audit": ("findings:audit", "What people and programs did."),
     "evidence": ("findings:evidence", "Signed evidence bundles."),
     "rule": ("people:rule", "Response rules."),

@@ -25,7 +25,7 @@ TIMEOUT_S = 60.0
 
 
 class Refused(ThingwardError):
-    """The platform answered with an error; code and status are its own."""
+    """The platform answered with an error; code, status and `errors` (line by line) are its own."""
 
     def __init__(self, problem: Mapping[str, Any], status: int) -> None:
         hint = str(problem.get("hint") or "")
@@ -33,6 +33,7 @@ class Refused(ThingwardError):
         self.code = str(problem.get("code") or "internal")
         self.status = status
         self.retryable = bool(problem.get("retryable"))
+        self.errors = tuple(str(line) for line in problem.get("errors") or ())
 
 
 class Client:
@@ -72,14 +73,19 @@ class Client:
         body: object = None,
         content: bytes | None = None,
         dry_run: bool = False,
+        key: str = "",
     ) -> bytes:
-        """Ask and give the answer's bytes; `content` is sent as it is instead of JSON. Errors as for `call`."""
+        """Ask and give the answer's bytes; `content` is sent as it is instead of JSON. Errors as for `call`.
+
+        Args:
+            key: the Idempotency-Key of a change; default: a new one.
+        """
         import httpx
 
         query = {key: value for key, value in (params or {}).items() if value not in (None, "", 0, False)}
         headers = {"content-type": "application/json" if content is None else "application/octet-stream"}
         if method != "GET":
-            headers["idempotency-key"] = uuid.uuid4().hex
+            headers["idempotency-key"] = key or uuid.uuid4().hex
             if dry_run:
                 query["dry_run"] = "true"
         if content is None and body is not None:

@@ -20,6 +20,7 @@ from thingward.apps.server.api import (
     events,
     evidence,
     findings,
+    observations,
     people,
     profiles,
     rules,
@@ -32,7 +33,7 @@ from thingward.apps.server.callers import PUBLIC, CallerMiddleware, guard_access
 from thingward.apps.server.captures import CaptureDesk
 from thingward.apps.server.console.routes import console_handlers
 from thingward.apps.server.console.screen import Screen, console_error
-from thingward.apps.server.deps import Deps, provide_ask, provide_caller
+from thingward.apps.server.deps import Deps, Gate, provide_ask, provide_caller
 from thingward.apps.server.headers import EntityTags, SecurityHeaders
 from thingward.apps.server.live import Broadcaster
 from thingward.apps.server.metrics import Metrics
@@ -52,6 +53,7 @@ API_HANDLERS = (
     *actions.HANDLERS,
     *rules.HANDLERS,
     *events.HANDLERS,
+    *observations.HANDLERS,
     *people.HANDLERS,
     *evidence.HANDLERS,
     *system.HANDLERS,
@@ -69,6 +71,7 @@ def make_deps(backend: Backend, options: Options) -> Deps:
         captures=CaptureDesk(options, metrics, backend.now),
         metrics=metrics,
         throttle=Throttle(),
+        pushes=Gate(observations.PUSHES),
     )
 
 

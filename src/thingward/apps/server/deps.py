@@ -16,11 +16,27 @@ from thingward.apps.server.live import Broadcaster
 from thingward.apps.server.metrics import Metrics
 from thingward.apps.server.perform import Done, Performer
 from thingward.apps.server.throttle import Throttle
-from thingward.model.errors import NotFound
+from thingward.model.errors import LimitExceeded, NotFound
 from thingward.model.intent import IntentBody
 from thingward.model.record import Record
 
 R = TypeVar("R", bound=Record)
+
+
+class Gate:
+    """Lets so many in at once and refuses the others, as a context."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        if self._inside >= self._most:
+            raise LimitExceeded(f"{self._most} such requests are under way.", hint="Send it again in a moment.")
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1
 
 
 class Deps(msgspec.Struct, frozen=True):
@@ -33,6 +49,7 @@ class Deps(msgspec.Struct, frozen=True):
     captures: CaptureDesk
     metrics: Metrics
     throttle: Throttle
+    pushes: Gate
 
     @property
     def tenant(self) -> str:
@@ -64,6 +81,10 @@ class Ask:
         self.caller = caller
         self.dry_run = dry_run
         self._key = key
+
+    def keyed(self, key: str) -> Ask:
+        """Give the same with this key where the caller named none."""
+        return self if self._key else Ask(self.deps, self.caller, f"{key}-dry" if self.dry_run else key, self.dry_run)
 
     async def __call__(self, body: IntentBody, part: int = 0) -> Done:
         """Ask core; raises what `Performer.perform` raises.

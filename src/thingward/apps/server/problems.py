@@ -33,7 +33,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     hint: Annotated[str, Meta(description="What to do next; may be empty.", examples=["Ask an admin."])] = ""
     retryable: Annotated[bool, Meta(description="The same call may succeed later.")] = False
     instance: Annotated[str, Meta(description="The path that was asked for.")] = ""
-    errors: Annotated[tuple[str, ...], Meta(description="One line for each field that cannot be used.")] = ()
+    errors: Annotated[
+        tuple[str, ...], Meta(description="One line for each field, or line of a body, that cannot be used.")
+    ] = ()
 
 
 _HTTP_CODES = {400: "request.invalid", 404: "http.not_found", 405: "http.method_not_allowed", 413: "input.too_large"}
@@ -43,7 +45,10 @@ def problem_of(error: Exception, path: str = "") -> Problem:
     """Describe any exception; what we did not expect is only named internal."""
     if isinstance(error, ThingwardError):
         message = Exception.__str__(error)
-        return _problem(error.code, error.status, message, path, hint=error.hint, retryable=error.retryable)
+        lines = tuple(getattr(error, "errors", ()))
+        return _problem(
+            error.code, error.status, message, path, hint=error.hint, retryable=error.retryable, errors=lines
+        )
     if isinstance(error, HTTPException):
         status = error.status_code
         code = _HTTP_CODES.get(status, "request.invalid" if status < 500 else "internal")

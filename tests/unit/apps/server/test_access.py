@@ -185,10 +185,8 @@ def test_every_form_of_the_console_is_an_operation_of_the_api(litestar):
 
 
 def test_every_intent_of_a_person_has_an_operation(litestar):
-    from thingward.model.intent import ImportFlowLog
-
     offered = set(access_of(litestar).values())
-    assert set(REQUIRED) - offered - {CreateSession, ImportFlowLog} == set()
+    assert set(REQUIRED) - offered - {CreateSession} == set()
     assert RevokeToken in offered
 
 

@@ -18,7 +18,15 @@ from thingward.model.event import Event
 from thingward.model.finding import Finding
 from thingward.model.flow import Apply
 from thingward.model.ids import DEFAULT_TENANT, Uid, hashed_uid
-from thingward.model.intent import Answer, ExportEvidence, ImportRecords, Intent, StartAttack, TestNotification
+from thingward.model.intent import (
+    Answer,
+    ExportEvidence,
+    ImportFlowLog,
+    ImportRecords,
+    Intent,
+    StartAttack,
+    TestNotification,
+)
 from thingward.model.principal import AuditEntry
 from thingward.model.record import Record
 from thingward.ports.control_store import Put
@@ -26,6 +34,7 @@ from thingward.ports.enforcer import EnforcerStatus
 from thingward.response.stage import ResponseStage
 from thingward.runtime.desk import Decision, Desk, DeskContext
 from thingward.runtime.desk_identity import identity_handlers
+from thingward.runtime.desk_records import import_observations
 from thingward.runtime.desk_response import response_handlers
 
 
@@ -58,12 +67,14 @@ class TinyCore:
         self.response = ResponseStage()
         self.fails_with: Exception | None = None
         self._attack = attack
+        self.pushed: list[Record] = []
         self.listening: set[asyncio.Queue[Record]] = set()
         handlers = identity_handlers() | response_handlers(self.response.situation)
         handlers |= {
             StartAttack: self._start_attack,
             TestNotification: _test,
             ImportRecords: _import,
+            ImportFlowLog: self._push,
             ExportEvidence: _evidence,
         }
         self.desk = Desk(handlers)
@@ -159,6 +170,12 @@ class TinyCore:
     def _start_attack(self, intent: Intent, context: DeskContext) -> Decision:
         records = tuple(self._attack(self)) if self._attack and not intent.body.dry_run else ()
         return Decision(records=records, plan=("one simulated device turns Mirai-like",), target="demo")
+
+    def _push(self, intent: Intent, context: DeskContext) -> Decision:
+        decision = import_observations(intent, context)
+        if not intent.body.dry_run:
+            self.pushed += decision.records
+        return msgspec.structs.replace(decision, records=())
 
 
 def _test(intent: Intent, context: DeskContext) -> Decision:

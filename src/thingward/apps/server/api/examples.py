@@ -133,3 +133,25 @@ _RECORDS: Final = {
 
 #: Name of a schema to its example.
 EXAMPLES: Final[dict[str, Any]] = {name: explicit(record) for name, record in _RECORDS.items()}
+
+#: A line of each form that can be pushed, with its end.
+PUSHED_LINES: Final = {
+    "observation": '{"time": 1764000000.0, "src": {"mac": "00:00:5e:00:53:17", "ip": "192.168.1.23", "port": 50122}, '
+    '"dst": {"ip": "203.0.113.9", "port": 443}, "data": {"type": "flow", "flow": "00aa", "state": "whole", '
+    '"first": 1763999996.0, "last": 1764000000.0, "proto": 6, "packets_out": 12, "bytes_out": 1800, '
+    '"packets_in": 10, "bytes_in": 5200, "app": "tls", "name": "api.camera.example"}}\n',
+    "zeek": '{"_path": "dns", "ts": 1764000000.0, "uid": "C1a2b3", "id.orig_h": "192.168.1.23", "id.orig_p": 40001, '
+    '"id.resp_h": "192.168.1.1", "id.resp_p": 53, "proto": "udp", "query": "api.camera.example", "qtype_name": "A"}\n',
+    "eve": '{"timestamp": "2025-11-24T16:00:00.000000+0000", "event_type": "dns", "src_ip": "192.168.1.23", '
+    '"src_port": 40001, "dest_ip": "192.168.1.1", "dest_port": 53, "proto": "UDP", '
+    '"dns": {"type": "query", "id": 7, "rrname": "api.camera.example", "rrtype": "A"}}\n',
+}
+EXAMPLES["PushResult"] = {
+    "dry_run": False,
+    "form": "zeek",
+    "lines": 3,
+    "taken": 1,
+    "rejected": 1,
+    "errors": ["line 2: zeek: neither JSON nor TSV"],
+    "ignored": {"stats log": 1},
+}

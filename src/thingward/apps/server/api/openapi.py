@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from litestar import Request, get
 
-from thingward.apps.server.api.examples import EXAMPLES
+from thingward.apps.server.api.examples import EXAMPLES, PUSHED_LINES
 from thingward.apps.server.callers import PUBLIC, needed
 from thingward.model.errors import Forbidden
 
@@ -82,6 +82,8 @@ def _complete_operation(method: str, operation: dict[str, Any], access: object) 
     operation["summary"] = text.split(". ")[0].split("\n")[0].rstrip(".")
     if operation.get("operationId") in _RAW_BODIES:
         operation["requestBody"] = _RAW_BODY
+    if operation.get("operationId") == "pushObservations":
+        operation["requestBody"] = _LINES_BODY
     responses = operation.setdefault("responses", {})
     responses.pop("400", None)
     responses["default"] = {"$ref": "#/components/responses/Problem"}
@@ -104,6 +106,15 @@ _RAW_BODIES: Final = ("uploadCapture", "importRecords")
 _RAW_BODY: Final = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+_LINES_BODY: Final = {
+    "required": True,
+    "content": {
+        "application/x-ndjson": {
+            "schema": {"type": "string"},
+            "examples": {name: {"summary": name, "value": text} for name, text in PUSHED_LINES.items()},
+        }
+    },
 }
 _CSRF: Final = {
     "name": "X-CSRF-Token",
