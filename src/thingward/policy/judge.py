@@ -62,6 +62,7 @@ class _State(msgspec.Struct, kw_only=True):
     devices: list[Device]
     matters: list[tuple[str, _Matter]]
     dropped: dict[str, int]
+    waiting: list[tuple[Side, _Waiting]] = []
 
 
 class JudgeStage:
@@ -137,6 +138,7 @@ class JudgeStage:
                 devices=list(self._devices.values()),
                 matters=list(self._matters.items()),
                 dropped=self.dropped,
+                waiting=[(side, waiting) for (_, side), waiting in self._waiting.items()],
             )
         )
 
@@ -150,6 +152,10 @@ class JudgeStage:
         self._devices = {device.uid: device for device in kept.devices}
         self._matters = OrderedDict(kept.matters)
         self.dropped = kept.dropped
+        self._waiting = OrderedDict()
+        for side, waiting in kept.waiting[-self._bounds.waiting :]:
+            if isinstance(waiting.event.data, FlowData):
+                self._waiting[waiting.event.data.flow, side] = waiting
         self._stale = True
 
     # -- judging -----------------------------------------------------------------------------------------------

@@ -129,6 +129,20 @@ def test_a_flow_whose_name_may_still_come_waits() -> None:
     assert len(silent.judge.tick(START + 60).records) == 1
 
 
+def test_what_waits_for_a_name_is_kept_over_a_restart() -> None:
+    for names_it in (True, False):
+        site = Site(acl(value="late.example", port=8443, resolved=False))
+        assert site.feed(flow(camera(), cloud(8443), state="new", flow="x")) == []
+        copy = JudgeStage()
+        copy.restore(site.judge.snapshot())
+        if names_it:
+            named = site.enrich(flow(camera(), cloud(8443), state="end", flow="x", name="late.example"))
+            assert copy.feed(named, START).records == named
+        findings = copy.tick(START + 60).records
+        assert len(findings) == (0 if names_it else 1)
+        assert copy.tick(START + 120).records == [], "it is judged once"
+
+
 def test_a_claimed_name_does_not_open_what_rests_on_dns() -> None:
     assert len(Site(acl(value="safe.example")).feed(flow(camera(), cloud(), name="safe.example"))) == 1
 
