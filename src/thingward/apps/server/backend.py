@@ -82,6 +82,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         certificate_note: what to tell people about the certificate, empty if it was given.
         metrics_open: /metrics needs no token (loopback only).
         interfaces: what the sensors watch.
+        networks: the site's ranges in CIDR form, beside private ones.
         file_settings: settings as read at start, for display: (name, value, description).
         guard_command: how a dropped capture is judged, `{capture}` and `{output}` filled in; empty is off.
     """
@@ -96,6 +97,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     certificate_note: str = ""
     metrics_open: bool = True
     interfaces: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     limits: Limits = Limits()
     file_settings: tuple[tuple[str, str, str], ...] = ()
     guard_command: tuple[str, ...] = ()

@@ -104,6 +104,7 @@ def server_options(settings: Settings, *, secure: bool, note: str) -> Options:
         certificate_note=note,
         metrics_open=not secure,
         interfaces=settings.sensor.interfaces,
+        networks=settings.site.networks,
         limits=limits_of(settings),
         file_settings=rows,
         guard_command=(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.apps.server.sample import NOW, events, finding, findings, uid_of
 from thingward.apps.server.console.cases import group_findings
+from thingward.apps.server.console.devices import is_on_site
 from thingward.apps.server.console.docs import find_page, list_pages, render_markdown
 from thingward.apps.server.console.graph import SIDE_LIMIT, draw_curve, draw_graph, is_covered
 from thingward.apps.server.console.lines import line_of
@@ -99,6 +100,19 @@ def test_graph_names_what_nothing_allows():
     graph = draw_graph(rows, names={}, approved=(acl("good.example"),), is_local={})
     assert {node.label: node.status for node in graph.nodes} == {"good.example": "known", "bad.example": "refused"}
     assert graph.nodes[0].label == "bad.example", "what is refused is drawn first, however little it is"
+
+
+@pytest.mark.parametrize(
+    ("peer", "on_site"),
+    [
+        ("192.168.7.9", True), ("10.1.2.3", True), ("fe80::1", True), ("fd00::5", True), ("239.255.255.250", True),
+        ("224.0.0.251", True), ("printer.local", True), ("02:00:00:00:00:01", True), ("nas", True),
+        ("198.51.100.23", False), ("203.0.113.7", False), ("192.0.2.4", False), ("2001:db8::1", False), ("8.8.8.8", False),
+        ("cloud.example", False), ("128.30.1.9", True),
+    ],
+)  # fmt: skip
+def test_only_what_is_on_the_site_stands_on_its_side(peer, on_site):
+    assert is_on_site(peer, ("128.30.0.0/16",)) is on_site
 
 
 def test_empty_graph_draws():

@@ -29,6 +29,7 @@ from thingward.model.device import Device, Mode
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.intent import EditDevice
+from thingward.model.terms import address_kind
 from thingward.ports.event_store import PeerRow
 
 LIST_LIMIT = 500
@@ -125,7 +126,7 @@ def device_page(
         peers,
         names=names,
         approved=approval.acls if approval else None,
-        is_local={row.peer: _is_local(row.peer) for row in peers},
+        is_local={row.peer: is_on_site(row.peer, deps.options.networks) for row in peers},
     )
     cases = deps.newest(Case, 20, device=uid)
     return screen.page(
@@ -162,12 +163,19 @@ def _named(profile: Any, approval: Any) -> set[str]:
     return {acl.value for acl in acls if acl.peer == "device"}
 
 
-def _is_local(peer: str) -> bool:
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
+def is_on_site(peer: str, networks: tuple[str, ...]) -> bool:
+    """Tell whether a peer that is no known device belongs to the site, by its address or name.
+
+    Args:
+        networks: the site's ranges in CIDR form, beside private ones.
+    """
+    kind = address_kind(peer)
+    if kind == "none":
         return peer.count(":") == 5 or peer.endswith(".local") or "." not in peer
-    return address.is_private or address.is_link_local or address.is_multicast
+    if kind != "public":
+        return True
+    address = ipaddress.ip_address(peer)
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 def history(deps: Deps, uid: str) -> list[tuple[float, str, Any]]:
