@@ -113,6 +113,8 @@ class JudgeStage:
     def tick(self, now: float) -> Output:
         """Judge flows whose name did not come, and report what was folded into windows that are over."""
         findings: list[Record] = []
+        if self._waiting and self._stale:
+            self._compile()
         for key, waiting in list(self._waiting.items()):
             if abs(now - waiting.since) >= NAME_WAIT_S:
                 del self._waiting[key]
