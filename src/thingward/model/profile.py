@@ -62,6 +62,14 @@ class Acl(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resolved: bool = True
 
 
+def acl_identity(acl: Acl) -> tuple[str, str, str, int, int, int, int, bool]:
+    """Give what makes an entry the same entry: all that enforcement depends on, no figures of use."""
+    return (
+        acl.direction, acl.peer.value, acl.value.lower(), acl.proto, acl.port, acl.port_to or acl.port, acl.ethertype,
+        acl.resolved,
+    )  # fmt: skip
+
+
 class Settledness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How settled a profile is.
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from thingward.model.profile import Acl
+from thingward.model.profile import Acl, acl_identity
 
 
-class ProfileDiff(msgspec.Struct, frozen=True, kw_only=True):
+class AclDiff(msgspec.Struct, frozen=True):
     """Entries that would come, go, or stay; figures of use (flows, times, addresses) do not count as a change."""
 
     added: tuple[Acl, ...] = ()
@@ -22,19 +22,11 @@ class ProfileDiff(msgspec.Struct, frozen=True, kw_only=True):
         return not self.added and not self.removed
 
 
-def acl_identity(acl: Acl) -> tuple[str, str, str, int, int, int, int, bool]:
-    """Give what an entry allows, without figures of use."""
-    return (
-        acl.direction, acl.peer.value, acl.value.lower(), acl.proto, acl.port, acl.port_to or acl.port, acl.ethertype,
-        acl.resolved,
-    )  # fmt: skip
-
-
-def diff_acls(wanted: Iterable[Acl], in_force: Iterable[Acl]) -> ProfileDiff:
+def diff_acls(wanted: Iterable[Acl], in_force: Iterable[Acl]) -> AclDiff:
     """Compare the entries of a profile with those in force."""
     new = {acl_identity(acl): acl for acl in wanted}
     old = {acl_identity(acl): acl for acl in in_force}
-    return ProfileDiff(
+    return AclDiff(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
         removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
         kept=tuple(new[key] for key in sorted(new.keys() & old.keys())),

@@ -11,7 +11,7 @@ from thingward.model.device import Device
 from thingward.model.errors import Conflict, InvalidInput, NotFound
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.intent import ApproveProfiles
-from thingward.model.profile import Acl, MudProfile
+from thingward.model.profile import MudProfile, acl_identity
 from thingward.model.record import Record
 from thingward.response.bounds import (
     Refusal,
@@ -241,7 +241,7 @@ def _why_not(
     if profile.origin == "learnt" and not profile.settled.is_settled and not include_unsettled:
         missing = "; ".join(profile.settled.missing[:3]) or "it is still changing"
         return f"not settled: {missing}"
-    if held is not None and {acl_key(a) for a in held.acls} == {acl_key(a) for a in profile.acls}:
+    if held is not None and {acl_identity(a) for a in held.acls} == {acl_identity(a) for a in profile.acls}:
         return "already in force as it is"
     return ""
 
@@ -249,8 +249,8 @@ def _why_not(
 def _approval(
     body: ApproveProfiles, device: Device, profile: MudProfile, held: Approval | None, request: Request
 ) -> Approval:
-    before = {acl_key(acl) for acl in held.acls} if held else set()
-    after = {acl_key(acl) for acl in profile.acls}
+    before = {acl_identity(acl) for acl in held.acls} if held else set()
+    after = {acl_identity(acl) for acl in profile.acls}
     return Approval(
         uid=Uid("p-" + hashed_uid("approval", request.tenant, device.uid, profile.uid, request.seed)[:30]),
         tenant=Tenant(request.tenant),
@@ -276,11 +276,6 @@ def _approval_line(device: Device, profile: MudProfile, approval: Approval) -> s
         f"{name_of(device)}: {len(profile.acls)} entries of profile version {profile.version} ({state}) in force, "
         f"{approval.added} added, {approval.removed} removed; all else is refused"
     )
-
-
-def acl_key(acl: Acl) -> tuple[str, str, str, int, int, int, int]:
-    """Give what makes an entry the same entry, without its statistics."""
-    return (acl.direction, acl.peer, acl.value, acl.proto, acl.port, acl.port_to, acl.ethertype)
 
 
 def plan_withdrawal(approval: Approval, device: Device | None, request: Request) -> Plan:

@@ -183,6 +183,10 @@ def test_the_same_again_is_no_news():
     first = plan_approval(body, situation(), {"d-1": profile(1)}, {}, request()).records[0]
     with pytest.raises(Conflict, match="already in force"):
         plan_approval(body, situation(), {"d-1": profile(1, version=2)}, {"d-1": first}, request())
+    # The device asks another resolver now: the rules would be others, so it is news.
+    other = profile(1, version=2, acls=(acl(resolved=False),))
+    changed = plan_approval(body, situation(), {"d-1": other}, {"d-1": first}, request("i-2")).records[1]
+    assert (changed.added, changed.removed) == (1, 1)
 
 
 def test_withdrawing():

@@ -13,6 +13,7 @@ from thingward.model.device import Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.profile import Acl, MudProfile, Preview
 from thingward.policy.desired import desired_state
+from thingward.policy.diff import diff_acls
 
 _SERVES_AS: Final = {"gateway": ("gateway", "dns", "dhcp", "ntp"), "resolver": ("dns",)}
 
@@ -45,11 +46,6 @@ class QueueItem(msgspec.Struct, frozen=True, kw_only=True):
     removed: int = 0
 
 
-def entry_key(acl: Acl) -> tuple[str, str, str, int, int, int, int]:
-    """Name what an entry allows, without how often it was used."""
-    return (acl.direction, str(acl.peer), acl.value, acl.proto, acl.port, acl.port_to, acl.ethertype)
-
-
 def newest_profile(deps: Deps, device: str) -> MudProfile | None:
     """Give the newest profile of a device, None if it has none yet."""
     found = deps.newest(MudProfile, 1, device=device)
@@ -70,18 +66,15 @@ def approval_in_force(deps: Deps, device: str) -> Approval | None:
 
 def compare(profile: MudProfile, approval: Approval | None) -> ProfileDiff:
     """Compare a profile with what is in force."""
-    old = {entry_key(acl): acl for acl in (approval.acls if approval else ())}
-    new = {entry_key(acl): acl for acl in profile.acls}
-    added = tuple(acl for key, acl in new.items() if key not in old)
-    removed = tuple(acl for key, acl in old.items() if key not in new)
+    diff = diff_acls(profile.acls, approval.acls if approval else ())
     return ProfileDiff(
         device=profile.device,
         profile=profile.uid,
         approval=approval.uid if approval else "",
-        added=added,
-        removed=removed,
-        kept=tuple(acl for key, acl in new.items() if key in old),
-        is_current=approval is not None and not added and not removed,
+        added=diff.added,
+        removed=diff.removed,
+        kept=diff.kept,
+        is_current=approval is not None and diff.is_empty,
     )
 
 
