@@ -128,7 +128,7 @@ async def _attack(demo: DemoRun, key: str, address: str) -> float:
     await demo.site("beat", key)
     await asyncio.sleep(0.1)
     await demo.site("attack", key)
-    held = await demo.enforced(lambda status: any(mac in status.quarantined for mac in device.macs))
+    held = await demo.enforced(lambda status: any(mac in status.quarantined for mac in device.macs), every_s=0.25)
     await asyncio.sleep(0.1)
     report = await demo.site("calm", key)
     if not held.quarantined or report.attack is None or report.beat is None:

@@ -19,6 +19,7 @@ from thingward.model.codec import encode_batch
 from thingward.model.errors import Unavailable
 from thingward.model.event import Event
 from thingward.model.ids import DEFAULT_TENANT, hashed_uid, record_uid
+from thingward.model.ids import event_uid as event_uid_of
 from thingward.model.intent import Answer, Intent, IntentBody
 from thingward.model.observation import Endpoint, FlowData, IdentityData, Observation
 from thingward.model.principal import Role
@@ -150,7 +151,7 @@ def flow(n: int) -> Observation:
 
 def event_uid(observation: Observation) -> str:
     """Give the uid of the event that an observation becomes."""
-    return hashed_uid("event", observation.uid)
+    return event_uid_of(observation.uid)
 
 
 def stored_events(settings: Settings) -> list[Event]:

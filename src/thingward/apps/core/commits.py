@@ -34,6 +34,7 @@ class Commits:
         self._kinds = frozenset(kinds)
         self._waiting: dict[str, Rows] = {}
         self._count = 0
+        self._flushing = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
@@ -51,15 +52,16 @@ class Commits:
         self._put(tenant, (kind, uid), Delete(kind, uid))
 
     async def flush(self) -> bool:
-        """Commit what waits; False if the store refuses, and then it goes on waiting."""
-        while self._waiting:
-            tenant, rows = self._take()
-            try:
-                await asyncio.to_thread(self._control.commit, tenant, list(rows.values()))
-            except Unavailable as error:
-                return self._put_back(tenant, rows, error)
-        self.trouble = ""
-        return True
+        """Commit what waits; False if the store refuses, and then it goes on waiting. One at a time: newer rows last."""
+        async with self._flushing:
+            while self._waiting:
+                tenant, rows = self._take()
+                try:
+                    await asyncio.to_thread(self._control.commit, tenant, list(rows.values()))
+                except Unavailable as error:
+                    return self._put_back(tenant, rows, error)
+            self.trouble = ""
+            return True
 
     def flush_now(self) -> bool:
         """Commit what waits, in this thread."""

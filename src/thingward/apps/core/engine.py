@@ -1,15 +1,15 @@
 """The heart of core: what comes in goes to the journal, then onto the road; what comes out is kept, then acted on.
 
-One round: write everything that waits to the journal, one fsync, acknowledge it, feed the road, write the decisions,
-one fsync, carry them out, put the rest into the stores. While the journal cannot be written nothing is acknowledged;
-the road goes on deciding from memory.
+One round: everything that waits goes into the journal and onto the road, the decisions into the journal behind it; one
+fsync for both; what came is acknowledged, what was decided is carried out, the rest goes into the stores. While the
+journal cannot be written nothing is acknowledged; the road goes on deciding from memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ import structlog
 
 from thingward.apps.core.commits import Commits
 from thingward.apps.core.entries import Decided, Done, Entry, Fed, Ticked, command_uid, decisions_of, encode_entry
+from thingward.apps.core.keeper import Keeper, Show
 from thingward.apps.core.outbox import EventOutbox
 from thingward.model.codec import encode_batch
 from thingward.model.errors import Unavailable
@@ -42,7 +43,8 @@ MAX_STREAMS: Final = 1000
 GAP_S: Final = 5.0
 
 Dispatch = Callable[[int, Sequence[Command]], None]
-Show = Callable[[Sequence[Record]], Awaitable[None]]
+#: Places of decisions with their commands.
+Acting = list[tuple[int, list[Command]]]
 #: Gives records, as of a road time, when it is their turn.
 Prepare = Callable[[float], Sequence[Record]]
 
@@ -109,6 +111,7 @@ class Engine:
         self._road = parts.road
         self._journal = parts.journal
         self._clock = parts.clock
+        self._keeper = Keeper(parts.commits, parts.outbox, parts.show)
         self._inbox: deque[Submission] = deque()
         self._work = asyncio.Event()
         self._durable = parts.marks
@@ -167,11 +170,12 @@ class Engine:
             while not stop.is_set():
                 await self._wait(stopping)
                 await self.round()
+            while self._inbox:
+                await self.round()
+            await self.checkpoint()
         finally:
             stopping.cancel()
-        while self._inbox:
-            await self.round()
-        await self.checkpoint()
+            await self._keeper.close()
 
     async def round(self) -> None:
         """Do everything that waits, once."""
@@ -189,10 +193,13 @@ class Engine:
             await self._tick(now)
         if self._since_checkpoint >= CHECKPOINT_RECORDS or self._clock.monotonic() >= self._next_checkpoint:
             await self.checkpoint()
+        if not self._inbox:
+            await self._keeper.linger(self._work, self._next_tick - self._clock.monotonic())
 
     async def checkpoint(self) -> bool:
         """Write down the state of everything, and forget the journal up to here; False if the disk refuses."""
         self._next_checkpoint = self._clock.monotonic() + CHECKPOINT_S
+        await self._keeper.settle()
         await self._parts.outbox.flush()
         if not await self._sync() or not await self._parts.commits.flush():
             return False
@@ -247,26 +254,24 @@ class Engine:
             ticking.cancel()
 
     async def _feed(self, submissions: Sequence[Submission], now: float) -> None:
-        """Journal, acknowledge, feed, decide."""
+        """Journal, feed, decide; then make all of it durable at once, acknowledge it and act."""
         if not submissions:
             return
-        fed: list[tuple[int, Sequence[Record]]] = []
-        for submission in submissions:
-            if self._append_submission(submission, now):
-                fed.append((submission.position, submission.records))
+        fed = [submission for submission in submissions if self._append_submission(submission, now)]
+        outputs = []
+        for submission in fed:
+            self.counters.batches += 1
+            self.counters.records += len(submission.records)
+            self._since_checkpoint += len(submission.records)
+            outputs.append((submission.position, self._road.feed(submission.records, now)))
+            if len(submission.records) > 200:
+                await asyncio.sleep(0)
+        acting = self._append_decisions(outputs)
         is_safe = await self._sync()
         for submission in submissions:
             if submission.prepare is None:
                 self._settle(submission, is_safe=is_safe)
-        outputs = []
-        for position, records in fed:
-            self.counters.batches += 1
-            self.counters.records += len(records)
-            self._since_checkpoint += len(records)
-            outputs.append((position, self._road.feed(records, now)))
-            if len(records) > 200:
-                await asyncio.sleep(0)
-        await self._carry_out(outputs)
+        self._carry_out(outputs, acting)
 
     async def _feed_prepared(self, submission: Submission, now: float) -> None:
         assert submission.prepare is not None
@@ -279,6 +284,7 @@ class Engine:
             return
         if submission.records:
             await self._feed([submission], now)
+            await self._keeper.settle()
             self._settle(submission, is_safe=not self.unsafe_since)  # kept in the stores too: whoever asked can read it
         elif not submission.taken.done():
             submission.taken.set_result(True)
@@ -291,22 +297,28 @@ class Engine:
             self._next_try = self._clock.monotonic() + RETRY_S
             await self._sync()
         output = self._road.tick(now)
-        await self._parts.outbox.flush()
-        await self._parts.commits.flush()
         if output.records or output.commands:
-            await self._carry_out([(position, output)])
+            outputs = [(position, output)]
+            acting = self._append_decisions(outputs)
+            if acting:
+                await self._sync()
+            self._carry_out(outputs, acting)
+        await self._parts.outbox.flush()
+        self._keeper.add(())
 
-    async def _carry_out(self, outputs: Sequence[tuple[int, Output]]) -> None:
-        """Keep decisions, act on them, then put everything into the stores."""
-        acting: list[tuple[int, list[Command]]] = []
+    def _append_decisions(self, outputs: Sequence[tuple[int, Output]]) -> Acting:
+        """Journal what was decided; gives the commands by their decision's place."""
+        acting: Acting = []
         for position, output in outputs:
             decisions = decisions_of(output.records)
             if decisions or output.commands:
                 self.counters.decisions += len(decisions)
                 self._append(Decided(of=position, records=decisions, commands=output.commands))  # type: ignore[arg-type]
                 acting.append((position, output.commands))
-        if acting:
-            await self._sync()
+        return acting
+
+    def _carry_out(self, outputs: Sequence[tuple[int, Output]], acting: Acting) -> None:
+        """Act on what was decided and is in the journal, then put everything into the stores."""
         for position, commands in acting:
             if commands:
                 self.counters.commands += len(commands)
@@ -314,10 +326,7 @@ class Engine:
                 self._dispatch(position, commands)
         records = [record for _, output in outputs for record in output.records]
         if records:
-            self._parts.commits.add(records)
-            await self._parts.commits.flush()
-            await self._parts.outbox.add(records)
-            await self._parts.show(records)
+            self._keeper.add(records)
 
     def _append_submission(self, submission: Submission, now: float) -> bool:
         """Journal a batch unless it is there already; tells whether the road has not seen it yet."""

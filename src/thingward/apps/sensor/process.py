@@ -17,7 +17,7 @@ import structlog
 
 from thingward.adapters.link.spool import file_spool
 from thingward.adapters.link.unix import UnixLinkClient
-from thingward.adapters.packets.afpacket import AfPacketSource
+from thingward.adapters.packets.afpacket import AfPacketSource, RingLimits
 from thingward.apps.sensor.post import Post
 from thingward.model.columns import PacketBatch
 from thingward.model.errors import Unavailable
@@ -31,6 +31,8 @@ from thingward.wire.capture_read import CaptureReader
 from thingward.wire.packets.scan import scan_ring
 
 READ_S: Final = 0.1
+#: The kernel hands over what it has after this time: it is what an attack's packets wait here at most.
+RETIRE_MS: Final = 20
 TICK_S: Final = 0.25
 LOSSES_S: Final = 5.0
 REOPEN_S: Final = (0.5, 10.0)
@@ -81,7 +83,11 @@ async def watch(settings: Settings, interface: str, stop: asyncio.Event) -> None
     started = time.time()
     name = f"sensor:{interface}"
     source = AfPacketSource(
-        interface, walk=scan_ring, uid=f"{name}:{started:.0f}", promiscuous=settings.sensor.promiscuous
+        interface,
+        walk=scan_ring,
+        uid=f"{name}:{started:.0f}",
+        promiscuous=settings.sensor.promiscuous,
+        limits=RingLimits(retire_ms=RETIRE_MS),
     ).open()
     sensor = Sensor(
         source=name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Final
 
 import structlog
@@ -77,8 +76,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stop.wait()
     finally:
         mending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await mending
+        await asyncio.gather(mending, return_exceptions=True)  # unlike suppress, lets our own end through
         await link.close()
 
 
