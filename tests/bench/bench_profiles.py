@@ -24,6 +24,7 @@ from tests.bench.replay import (
     main_device,
     moved,
     read_events,
+    read_zeek,
     terms_for,
 )
 from thingward.inventory.learner import DeviceLearner, LearnBounds
@@ -31,6 +32,7 @@ from thingward.model.device import Device
 from thingward.model.event import Event
 from thingward.model.ids import DEFAULT_TENANT
 from thingward.model.observation import FlowData
+from thingward.model.profile import MudProfile
 from thingward.model.terms import FlowTerms, is_answered
 from thingward.policy.bounds import share_bound
 from thingward.policy.verdict import ProfileJudge
@@ -38,6 +40,10 @@ from thingward.policy.verdict import ProfileJudge
 #: Services to try on every other device of the site, beside all that any capture uses.
 PROBES = ((6, 22), (6, 23), (6, 80), (6, 443), (6, 445), (6, 554), (6, 1883), (6, 8080), (6, 8883), (6, 9100), (6, 49152),
           (17, 53), (17, 69), (17, 161), (17, 1900), (17, 5353), (17, 5683), (17, 6667), (1, 0))  # fmt: skip
+
+
+#: Shares of the time to learn from.
+SPLITS = (1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75)
 
 
 def homes(data: Path) -> list[Path]:
@@ -70,7 +76,7 @@ def gateway_of(site: LearntSite) -> Device:
 
 def is_infrastructure(terms: FlowTerms) -> bool:
     """Tell whether some safe default could cover such a flow at some site."""
-    return bool(INFRASTRUCTURE.intersection(terms.roles)) or (terms.proto, terms.port) == (17, 67)
+    return bool(INFRASTRUCTURE.intersection(terms.roles))
 
 
 def strange_flows(
@@ -124,20 +130,66 @@ def benign_allowed(bench: Bench) -> Iterator[Pair]:
     ours: list[bool] = []
     peers: list[bool] = []
     for _, site, device in trials(bench.data):
-        profile, until = site.trial(device)
-        flows = site.flows(device)
-        judge = ProfileJudge(profile.acls)
-        rules = AddressRules(flow for flow in flows if flow.time < until)
-        later = [flow.terms for flow in flows if flow.time >= until]
-        ours += (mine := [judge.judge(terms).permitted for terms in later])
-        peers += (theirs := [rules.permits(terms) for terms in later])
+        profile, mine, theirs = later_flows(site, device, 0.5)
+        ours += mine
+        peers += theirs
         refused = mine.count(False)
         notes.append(
-            f"{device.names[0] if device.names else device.uid}: {refused} of {len(later)} refused "
-            f"(bound {share_bound(refused, len(later)):.1%}, by address {theirs.count(False)}, "
+            f"{device.names[0] if device.names else device.uid}: {refused} of {len(mine)} refused "
+            f"(bound {share_bound(refused, len(mine)):.1%}, by address {theirs.count(False)}, "
             f"{'settled' if profile.settled.is_settled else 'not settled'})"
         )
     yield Pair(lambda: share(ours), lambda: share(peers), "rules by address", "; ".join(notes))
+
+
+def later_flows(site: LearntSite, device: Device, learnt_share: float) -> tuple[MudProfile, list[bool], list[bool]]:
+    """Learn from the first part of a device's time and judge the rest: by its profile, and by address."""
+    profile, until = site.trial(device, learnt_share)
+    flows = site.flows(device)
+    judge = ProfileJudge(profile.acls)
+    rules = AddressRules(flow for flow in flows if flow.time < until)
+    later = [flow.terms for flow in flows if flow.time >= until]
+    return profile, [judge.judge(terms).permitted for terms in later], [rules.permits(terms) for terms in later]
+
+
+def _splits(trials_of: Sequence[tuple[str, LearntSite, Device]]) -> Iterator[Pair]:
+    """Judge by each split whose profile is settled; the others' figures are only told."""
+    ours: list[bool] = []
+    peers: list[bool] = []
+    notes = []
+    for name, site, device in trials_of:
+        told = []
+        for learnt_share in SPLITS:
+            profile, mine, theirs = later_flows(site, device, learnt_share)
+            is_settled = profile.settled.is_settled
+            told.append(f"{learnt_share:.0%}{'' if is_settled else ' (not settled)'} {mine.count(False)}/{len(mine)}")
+            if is_settled:
+                ours += mine
+                peers += theirs
+        notes.append(f"{name}: refused after " + ", ".join(told))
+    yield Pair(lambda: share(ours), lambda: share(peers), "rules by address", "; ".join(notes))
+
+
+@benchmark("profiles.other_splits", unit="% of later flows", rounds=1, limit=1.0)
+def other_splits(bench: Bench) -> Iterator[Pair]:
+    """The homes' devices, learnt from a third to three quarters of the week: what settled profiles allow of the rest."""
+    found = [(device.names[0] if device.names else device.uid, site, device) for _, site, device in trials(bench.data)]
+    yield from _splits(found)
+
+
+@benchmark("profiles.other_home", unit="% of later flows", rounds=1, limit=1.0)
+def other_home(bench: Bench) -> Iterator[Pair]:
+    """Five days of a door lock of another home, Zeek's conn.log without any names: no rule was made on it."""
+    site = door_lock(bench.data)
+    yield from _splits([("door lock", site, main_device(site))])
+
+
+def door_lock(data: Path) -> LearntSite:
+    """Learn the days of IoT-23's door lock."""
+    logs = sorted((data / "iot23-benign").rglob("b3*.log"))
+    if not logs:
+        raise NotHere("iot23-benign")
+    return learn_site([read_zeek(path) for path in logs])
 
 
 @benchmark("profiles.benign_allowed_initiated", unit="% of later flows", rounds=1, limit=1.0)

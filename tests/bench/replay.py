@@ -19,8 +19,10 @@ from thingward.model.event import Event
 from thingward.model.observation import DnsData, Endpoint, FlowData
 from thingward.model.profile import MudProfile
 from thingward.model.terms import FlowTerms, is_group, is_stray, terms_of
+from thingward.sensing.log_files import LogContext
 from thingward.sensing.normalise import NormaliseStage
 from thingward.sensing.sensor import Sensor
+from thingward.sensing.zeek import read_zeek_file
 from thingward.wire.capture import NotACapture
 from thingward.wire.capture_read import CaptureReader
 
@@ -46,6 +48,14 @@ def read_events(path: Path) -> tuple[Event, ...]:
         return ()
     records += normalise.feed(sensor.finish(0.0).records, 0.0).records
     return tuple(record for record in records if isinstance(record, Event))
+
+
+@functools.cache
+def read_zeek(path: Path) -> tuple[Event, ...]:
+    """Read one Zeek log into events that have not passed inventory yet, by time."""
+    observations = list(read_zeek_file(path, LogContext(source=f"zeek:{path.name}")))
+    records = NormaliseStage().feed(observations, 0.0).records
+    return tuple(sorted((item for item in records if isinstance(item, Event)), key=lambda event: event.time))
 
 
 @dataclass

@@ -134,6 +134,10 @@ class Network:
             for ip in addresses[:8]:
                 self.add_role(ip, role)
 
+    def has_dhcp_server(self, ip: str) -> bool:
+        """Tell whether a DHCP server is known of this address's kind; while none is, whoever is asked may be one."""
+        return any("dhcp" in roles and (":" in known) == (":" in ip) for known, roles in self.state.roles.items())
+
     def learn_answer(self, server: str, *, is_gateway: bool) -> None:
         """Note that a device of the site answered a DNS query; without a lease that is how resolvers are found."""
         if self.state.is_told or address_kind(server) != "private" or "dns" in self.state.roles.get(server, ()):

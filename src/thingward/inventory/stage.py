@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -17,13 +18,15 @@ from thingward.model.device import Correction, Device
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.flow import Output
-from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, hashed_uid
+from thingward.model.flow_reports import FlowReports, Row, flow_data
+from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, event_uid, hashed_uid
 from thingward.model.observation import DnsData, Endpoint, FlowData, IdentityData, LeaseData, StatusData
 from thingward.model.record import Record
 from thingward.model.terms import address_kind, is_group_mac
 
 CACHE_ENTRIES: Final = 65_536
 _ANNOUNCING: Final = frozenset({"arp", "ndp"})
+_DHCP: Final = 67
 _NTP: Final = 123
 
 
@@ -37,6 +40,22 @@ class Seen(msgspec.Struct, gc=False):
 
 
 _NOBODY: Final = Seen()
+
+
+class _InTime:
+    """Hands out the rows of flow reports, which are in order of time, up to one time after another."""
+
+    def __init__(self, reports: Iterable[FlowReports]) -> None:
+        self._rows = ((one, row) for one in reports for row in one.rows())
+        self._next = next(self._rows, None)
+
+    def until(self, time: float) -> Iterator[tuple[FlowReports, Row]]:
+        """Give the rows that ended by then and were not given yet."""
+        waiting = self._next
+        while waiting is not None and waiting[1][0] <= time:
+            yield waiting
+            waiting = next(self._rows, None)
+        self._next = waiting
 
 
 class _State(msgspec.Struct, kw_only=True):
@@ -93,15 +112,19 @@ class InventoryStage:
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Enrich a batch; changed device records follow its records."""
         records: list[Record] = []
+        flows = _InTime(record for record in batch if type(record) is FlowReports)
         for record in batch:
+            for reports, row in flows.until(record.time):
+                records.append(self._report_event(reports, row))
             if type(record) is Event:
                 records.append(self._event(record))
-            else:
+            elif type(record) is not FlowReports:
                 if type(record) is Correction:
                     self._correct(record)
                 elif type(record) is Device:
                     self._adopt(record)
                 records.append(record)
+        records += [self._report_event(reports, row) for reports, row in flows.until(math.inf)]
         self._reconcile()
         records += self._records.due(now, self._bounds.interval_s, self._bounds.emitted)
         return Output(records=records)
@@ -191,6 +214,32 @@ class InventoryStage:
         src, dst = event.src, event.dst
         if src is None or dst is None:
             return event
+        source, target = self._talkers(src, dst, data)
+        return self._enrich(event, src, dst, source, target)
+
+    def _report_event(self, reports: FlowReports, row: Row) -> Event:
+        """Make the event of one flow report; like `_flow`, without the observation and the event in between."""
+        last, _, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, *_ = row
+        data = flow_data(row)
+        src = Endpoint(mac=src_mac, ip=src_ip, port=src_port)
+        dst = Endpoint(mac=dst_mac, ip=dst_ip, port=dst_port)
+        source, target = self._talkers(src, dst, data)
+        return Event(
+            uid=event_uid(uid),
+            tenant=reports.tenant,
+            time=last,
+            source=reports.source,
+            parents=(uid, packet),
+            class_uid=ocsf.NETWORK_ACTIVITY,
+            activity_id=activity,
+            site=reports.site,
+            src=self._endpoint(src, source, target.uid),
+            dst=self._endpoint(dst, target, source.uid),
+            data=data,
+        )
+
+    def _talkers(self, src: Endpoint, dst: Endpoint, data: FlowData) -> tuple[Seen, Seen]:
+        """Find out who a flow's ends are, and note that they were active."""
         cache = self._cache
         source = cache.get((src.mac, src.ip)) or self._see(src, dst, sends=True, time=data.first)
         answers = data.packets_in > 0
@@ -207,7 +256,7 @@ class InventoryStage:
             if target.claim is not None and data.last > target.claim.last:
                 target.claim.last = data.last
             self._records.touched.add(member.record)
-        return self._enrich(event, src, dst, source, target)
+        return source, target
 
     def _enrich(self, event: Event, src: Endpoint, dst: Endpoint | None, source: Seen, target: Seen) -> Event:
         new_src = self._endpoint(src, source, target.uid)
@@ -239,6 +288,8 @@ class InventoryStage:
                 names = book.get(endpoint.ip, ())
                 if endpoint.port == _NTP and names and any(time_service_of(name) for name in names):
                     roles = (*roles, "ntp")
+        if endpoint.port == _DHCP and "dhcp" not in roles and not self.network.has_dhcp_server(endpoint.ip):
+            roles = (*roles, "dhcp")
         if not (seen.uid or names or roles):
             return endpoint
         return Endpoint(mac=endpoint.mac, ip=endpoint.ip, port=endpoint.port, device=seen.uid, names=names, roles=roles)

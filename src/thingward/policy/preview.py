@@ -194,14 +194,29 @@ def not_by_name(acls: Sequence[Acl]) -> list[str]:
         service = service_text(acl.proto, acl.port)
         if acl.direction != "out" or acl.origin == "default":
             continue
+        # As the rules have it: the set behind a name that the resolver never hears would stay empty.
+        instead = f"; enforced as {service} to any address outside the site" if elsewhere or not acl.resolved else ""
         if acl.peer is PeerKind.NAME and acl.value.removeprefix("*.") in DOH_NAMES:
-            lines.append(f"{acl.value} {service}: the device may resolve names there (DNS over HTTPS or TLS)")
-        elif acl.peer is PeerKind.NAME and (elsewhere or not acl.resolved):
-            lines.append(f"{acl.value} {service}: the device did not ask the site's resolver for it")
+            lines.append(f"{acl.value} {service}: the device may resolve names there (DNS over HTTPS or TLS){instead}")
+        elif acl.peer is PeerKind.NAME and instead:
+            lines.append(f"{acl.value} {service}: the device did not ask the site's resolver for it{instead}")
         elif acl.peer is PeerKind.ADDRESS and acl.port in (53, 853) and acl.proto in (TCP, UDP):
             lines.append(f"{acl.value} {service}: the device resolves names there, not at the site's resolver")
         elif acl.peer is PeerKind.ADDRESS and address_kind(acl.value) == "public":
             lines.append(f"{acl.value} {service}: no name is known for this address (fixed, or resolved elsewhere)")
+    return lines
+
+
+def _left_out(acls: Sequence[Acl]) -> list[str]:
+    """Say which safe defaults a profile does without, as the device was never seen to use them."""
+    defaults = [acl for acl in acls if acl.origin == "default"]
+    if not defaults:
+        return []
+    lines = []
+    if not any(acl.direction == "out" and (acl.proto, acl.port) == (UDP, 123) for acl in acls):
+        lines.append("it was seen to start and never to ask for the time: a time server will be refused, and reported")
+    if not any(acl.value == "nd" for acl in defaults):
+        lines.append("it was never seen to speak IPv6: neighbour discovery will be refused, so IPv6 will not work")
     return lines
 
 
@@ -218,6 +233,7 @@ def _warnings(profile: MudProfile, verdicts: Sequence[FlowVerdict], judged: int)
     learnt = [acl for acl in profile.acls if acl.origin != "default"]
     if learnt and not any(acl.peer is PeerKind.NAME and is_update_name(acl.value) for acl in profile.acls):
         lines.append("no update server was seen: an update from a new name will be refused, and reported")
+    lines += _left_out(profile.acls)
     if profile.dropped:
         lines.append(f"{profile.dropped} services did not fit into the profile's bound and would be refused")
     if len([acl for acl in learnt if acl.peer is PeerKind.ADDRESS and address_kind(acl.value) == "public"]) > MAX_LINES:

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.inventory.builders import CAMERA, DAY, ROUTER, START, answer, camera, cloud, end, flow, router, says
+from tests.unit.inventory.builders import (
+    CAMERA,
+    CAMERA_IP,
+    DAY,
+    ROUTER,
+    ROUTER_IP,
+    START,
+    answer,
+    arp,
+    bulb,
+    camera,
+    cloud,
+    end,
+    flow,
+    home,
+    router,
+    says,
+)
 from tests.unit.inventory.test_learning import Home
+from thingward.inventory.stage import InventoryStage
 from thingward.model.event import Event
 from thingward.model.terms import BROADCAST
 
@@ -108,6 +126,16 @@ def test_an_address_is_asked_of_everybody_or_of_the_sites_servers() -> None:
     assert site.entries() == []
     site.feed(flow(camera(68), end("b0:00:00:00:00:77", "192.168.1.77", 67), proto=17))
     assert [entry[4] for entry in site.entries()] == [67]
+
+
+def test_while_no_server_is_known_whoever_is_asked_may_be_one() -> None:
+    stage = InventoryStage()
+    stage.feed([arp(CAMERA, CAMERA_IP), arp(ROUTER, ROUTER_IP)], START)
+    (seen,) = stage.feed([flow(camera(68), router(67), proto=17)], START).records[:1]
+    assert isinstance(seen, Event) and seen.dst and "dhcp" in seen.dst.roles
+    stage.feed(home(), START)
+    (seen,) = stage.feed([flow(camera(68), bulb(67), proto=17)], START).records[:1]
+    assert isinstance(seen, Event) and seen.dst and "dhcp" not in seen.dst.roles
 
 
 def test_a_server_that_answers_a_new_network_is_heard() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.policy.builders import NOW, acl, device, group, profile, to_cloud
-from thingward.model.profile import PeerKind, Preview, Settledness
+from thingward.model.profile import Acl, PeerKind, Preview, Settledness
 from thingward.model.terms import FlowTerms
 from thingward.policy.bounds import share_bound
 from thingward.policy.preview import is_update_name, preview_profile
@@ -64,7 +64,11 @@ def test_reach_counts_devices_of_the_site() -> None:
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        (acl(resolved=False), "did not ask the site's resolver"),
+        (acl(resolved=False), "did not ask the site's resolver for it; enforced as tcp/443 to any address outside the"),
+        (
+            acl(value="dns.google", resolved=False),
+            "(DNS over HTTPS or TLS); enforced as tcp/443 to any address outside",
+        ),
         (acl(value="dns.google"), "may resolve names there"),
         (acl(PeerKind.ADDRESS, "8.8.8.8", 17, 53), "resolves names there"),
         (acl(PeerKind.ADDRESS, "203.0.113.5"), "no name is known"),
@@ -73,6 +77,7 @@ def test_reach_counts_devices_of_the_site() -> None:
 def test_what_cannot_be_enforced_by_name(entry, why: str) -> None:
     (line,) = preview(full=profile(entry)).not_by_name
     assert why in line
+    assert ("enforced as" in line) is not entry.resolved
 
 
 def test_warnings_say_what_is_not_known() -> None:
@@ -83,6 +88,20 @@ def test_warnings_say_what_is_not_known() -> None:
     assert not any(
         "no update server" in line for line in preview(full=profile(acl(value="fw.vendor.example"))).warnings
     )
+
+
+def test_warnings_say_which_safe_defaults_are_left_out() -> None:
+    arp = acl(PeerKind.ROLE, "arp", -1, 0, origin="default")
+    time, nd = (acl(PeerKind.ROLE, *service, origin="default") for service in (("ntp", 17, 123), ("nd", 58, 0)))
+
+    def said(*entries: Acl) -> list[str]:
+        lines = preview(full=profile(*entries)).warnings
+        return [word for word in ("ask for the time", "IPv6") if any(word in line for line in lines)]
+
+    assert said(arp) == ["ask for the time", "IPv6"]
+    assert said(arp, time, nd) == []
+    assert said(arp, nd, acl(value="*.nist.gov", proto=17, port=123)) == []
+    assert said(acl()) == []
 
 
 @pytest.mark.parametrize(("name", "said"), [("fw-update.ubnt.com", True), ("ota2.x.example", True), ("cam.fw", False),
