@@ -186,7 +186,6 @@ def _direction(is_out: bool) -> Literal["out", "in"]:
 
 def _peer_terms(
     data: FlowData,
-    me: Endpoint,
     peer: Endpoint,
     *,
     is_out: bool,
@@ -211,8 +210,8 @@ def _link(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTe
     elif data.ethertype in _LINK_TYPES:
         role, ethertype = "link", 0
     else:
-        return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=(), ethertype=data.ethertype)
-    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=(role,), ethertype=ethertype)
+        return _peer_terms(data, peer, is_out=from_me, port=0, roles=(), ethertype=data.ethertype)
+    return _peer_terms(data, peer, is_out=from_me, port=0, roles=(role,), ethertype=ethertype)
 
 
 def _icmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
@@ -227,11 +226,11 @@ def _icmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTe
         roles = ("icmp",)
     else:
         roles = gateway
-    return _peer_terms(data, me, peer, is_out=from_me and not is_error, port=0, roles=roles)
+    return _peer_terms(data, peer, is_out=from_me and not is_error, port=0, roles=roles)
 
 
 def _igmp(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
-    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=("igmp",))
+    return _peer_terms(data, peer, is_out=from_me, port=0, roles=("igmp",))
 
 
 def _ported(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
@@ -248,12 +247,12 @@ def _ported(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> Flow
         special = _special_udp(me, peer, from_me)
         if special is not None:
             role, asks, server_port = special
-            return _peer_terms(data, me, peer, is_out=asks, port=server_port, roles=(role,))
+            return _peer_terms(data, peer, is_out=asks, port=server_port, roles=(role,))
     roles = tuple(role for role in peer.roles if asks and server_port in _ROLE_PORTS.get(role, ()))
     if "gateway" in peer.roles:
         roles = (*roles, "gateway")
     flip = asker_port if guessed and not known and not is_group(peer) else 0
-    return _peer_terms(data, me, peer, is_out=asks, port=server_port, roles=roles, flip_port=flip)
+    return _peer_terms(data, peer, is_out=asks, port=server_port, roles=roles, flip_port=flip)
 
 
 def _special_udp(me: Endpoint, peer: Endpoint, from_me: bool) -> tuple[str, bool, int] | None:
@@ -282,7 +281,7 @@ def _asks_a_stranger(me: Endpoint, peer: Endpoint, from_me: bool, client_port: i
 
 def _other(data: FlowData, me: Endpoint, peer: Endpoint, from_me: bool) -> FlowTerms:
     roles = ("gateway",) if "gateway" in peer.roles else ()
-    return _peer_terms(data, me, peer, is_out=from_me, port=0, roles=roles)
+    return _peer_terms(data, peer, is_out=from_me, port=0, roles=roles)
 
 
 _BUILDERS: Final[dict[int, _Builder]] = {

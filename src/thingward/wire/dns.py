@@ -16,7 +16,7 @@ MAX_QUESTIONS = 32
 MAX_NAME_BYTES = 255
 MAX_TEXTS = 64
 
-TYPE_NAMES = {
+_TYPE_NAMES = {
     1: "A",
     2: "NS",
     5: "CNAME",
@@ -98,9 +98,9 @@ class DnsMessage(Message, frozen=True, kw_only=True):
     additionals: tuple[DnsRecord, ...] = ()
 
 
-def type_name(number: int) -> str:
+def _type_name(number: int) -> str:
     """Give a record type's mnemonic, or `TYPE` and its number (RFC 3597)."""
-    return TYPE_NAMES.get(number) or f"TYPE{number}"
+    return _TYPE_NAMES.get(number) or f"TYPE{number}"
 
 
 def read_name(data: bytes, offset: int) -> tuple[str, int]:
@@ -150,7 +150,7 @@ def _read_record(data: bytes, offset: int) -> tuple[DnsRecord | None, int]:
         raise Unreadable("record truncated", offset)
     if kind == 41:
         return None, end
-    rrtype = TYPE_NAMES.get(kind) or f"TYPE{kind}"
+    rrtype = _type_name(kind)
     if kind == 1 and length == 4:
         value = f"{data[offset]}.{data[offset + 1]}.{data[offset + 2]}.{data[offset + 3]}"
         return DnsRecord(name=name, rrtype=rrtype, ttl_s=ttl_s, value=value), end
@@ -229,7 +229,7 @@ def decode_dns_as(data: bytes, transport: str) -> DnsMessage:
         name, offset = read_name(data, offset)
         kind, klass = struct.unpack_from("!HH", data, offset)
         offset += 4
-        asked.append(DnsQuestion(name, TYPE_NAMES.get(kind) or f"TYPE{kind}", klass > 0x7FFF))
+        asked.append(DnsQuestion(name, _type_name(kind), klass > 0x7FFF))
     sections: tuple[list[DnsRecord], ...] = ([], [], [])
     problem = None
     if questions <= MAX_QUESTIONS and answers + authorities + additionals:
@@ -331,11 +331,3 @@ def is_dns(data: bytes) -> bool:
         return False
     message = decode_dns(data)
     return isinstance(message, DnsMessage) and message.problem is None and "\ufffd" not in message.questions[0].name
-
-
-def is_dns_stream(data: bytes) -> bool:
-    """Tell by a length that is plausible and a header with few questions and a known operation."""
-    if len(data) < 14:
-        return False
-    length, flags, questions, answers = (int.from_bytes(data[at : at + 2], "big") for at in (0, 4, 6, 8))
-    return 12 < length <= 16384 and (flags >> 11) & 15 <= 5 and flags & 0x40 == 0 and questions == 1 and answers < 64

@@ -53,12 +53,6 @@ def to_ocsf(record: Record) -> Json | None:
     return None if render is None else render(record)
 
 
-def encode_ocsf(record: Record) -> bytes | None:
-    """Render a record as one line of JSON without its end."""
-    body = to_ocsf(record)
-    return None if body is None else msgspec.json.encode(body)
-
-
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, get, patch
+from litestar import get, patch
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
@@ -79,7 +79,6 @@ def get_device(deps: NamedDependency[Deps], uid: FromPath[str]) -> Device:
 
 @patch("/devices/{uid:str}", operation_id="editDevice", access=EditDevice, tags=["devices"])
 async def edit_device(
-    request: Request[Any, Any, Any],
     deps: NamedDependency[Deps],
     ask: NamedDependency[Ask],
     uid: FromPath[str],

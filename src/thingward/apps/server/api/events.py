@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, get
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
@@ -65,7 +65,6 @@ def list_events(
     media_type="text/event-stream",
 )
 async def stream_events(
-    request: Request[Any, Any, Any],
     deps: NamedDependency[Deps],
     caller: NamedDependency[Caller],
     kind: Kind = "",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Response, delete, get, post, put
+from litestar import Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -77,9 +77,7 @@ async def create_session(
 
 
 @delete("/sessions/current", operation_id="signOut", access=EndSession, tags=["people"], status_code=200)
-async def delete_session(
-    deps: NamedDependency[Deps], caller: NamedDependency[Caller], ask: NamedDependency[Ask]
-) -> Result:
+async def delete_session(caller: NamedDependency[Caller], ask: NamedDependency[Ask]) -> Result:
     """Sign out: the session ends at once."""
     if caller.session is None:
         raise InvalidInput("this request has no session.", hint="Tokens end by revoking them.")
@@ -147,7 +145,6 @@ async def revoke_token(deps: NamedDependency[Deps], ask: NamedDependency[Ask], u
 
 @get("/audit", operation_id="listAudit", access="audit:read", tags=["people"], sync_to_thread=True)
 def list_audit(
-    request: Request[Any, Any, Any],
     deps: NamedDependency[Deps],
     search: Search = "",
     principal: Annotated[str, QueryParameter(description="Only of this principal (uid).", max_length=120)] = "",

@@ -9,7 +9,6 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.form_step import Step, form_post
 from thingward.apps.server.console.graph import draw_curve, draw_graph
 from thingward.apps.server.console.screen import Screen
@@ -113,7 +112,6 @@ def device_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
     deps: NamedDependency[Deps],
-    caller: NamedDependency[Caller],
     uid: FromPath[str],
 ) -> Response[str]:
     """Show one device."""

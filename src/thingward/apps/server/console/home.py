@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from thingward.apps.server.api.system import status_of
-from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.docs import find_page, list_pages, render_markdown
 from thingward.apps.server.console.reference import describe_api
 from thingward.apps.server.console.screen import Screen
@@ -35,7 +34,7 @@ from thingward.model.finding import Case, CaseState
 NEW_S = DAY_S
 
 
-class Step(msgspec.Struct, frozen=True):
+class NextStep(msgspec.Struct, frozen=True):
     """Something that waits for a person: what, why, where to go."""
 
     icon: str
@@ -47,10 +46,7 @@ class Step(msgspec.Struct, frozen=True):
 
 @get("/", access="devices:read", sync_to_thread=True)
 def home(
-    request: Request[Any, Any, Any],
-    screen: NamedDependency[Screen],
-    deps: NamedDependency[Deps],
-    caller: NamedDependency[Caller],
+    request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[Any]:
     """Show the doors, or how the site is."""
     devices = [row for row in all_devices(deps) if not row.group]
@@ -69,7 +65,7 @@ def home(
         total=_sum(sites),
         cases=cases[:6],
         more_cases=max(0, len(cases) - 6),
-        steps=next_steps(sites, queue, cases, devices, deps.now()),
+        steps=next_steps(sites, queue, cases, devices),
         new_devices=[row for row in recent if deps.now() - row.first_seen < NEW_S][:6],
         alerts=[row for row in recent_findings(deps, 200, is_alert="true") if deps.now() - row.time < DAY_S],
         holding=[row for row in in_force(deps) if row.kind == "quarantine"],
@@ -126,28 +122,28 @@ def _sum(sites: tuple[SiteStanding, ...]) -> SiteStanding:
 
 
 def next_steps(
-    sites: tuple[SiteStanding, ...], queue: tuple[QueueItem, ...], cases: list[Case], devices: list[Device], now: float
-) -> list[Step]:
+    sites: tuple[SiteStanding, ...], queue: tuple[QueueItem, ...], cases: list[Case], devices: list[Device]
+) -> list[NextStep]:
     """List what waits for a person, most pressing first."""
     steps = []
     pressing = [row for row in cases if row.severity >= 4 and row.state is CaseState.OPEN]
     if pressing:
         title = "1 serious case is open" if len(pressing) == 1 else f"{len(pressing)} serious cases are open"
-        steps.append(Step("alert", title, pressing[0].title, "/cases?state=open", "bad"))
+        steps.append(NextStep("alert", title, pressing[0].title, "/cases?state=open", "bad"))
     settled = [item for item in queue if item.profile.settled.is_settled]
     if settled:
         title = "1 profile has settled" if len(settled) == 1 else f"{len(settled)} profiles have settled"
         text = "See what approving would refuse, then decide."
-        steps.append(Step("check", title, text, "/approvals", "good"))
+        steps.append(NextStep("check", title, text, "/approvals", "good"))
     unknown = [row for row in devices if not row.identified]
     if unknown:
         title = "1 device is unknown" if len(unknown) == 1 else f"{len(unknown)} devices are unknown"
         text = "Nobody can say what they are. Unknown is not clean: look at the evidence and name them."
-        steps.append(Step("unknown", title, text, "/devices?known=no", "unknown"))
+        steps.append(NextStep("unknown", title, text, "/devices?known=no", "unknown"))
     blind = max((row.blind_s for row in sites), default=0.0)
     if blind > 0:
         text = "For that long of the last 24 hours a source saw nothing."
-        steps.append(Step("eye-off", f"Blind for {minutes(blind)}", text, "/status", "warn"))
+        steps.append(NextStep("eye-off", f"Blind for {minutes(blind)}", text, "/status", "warn"))
     return steps
 
 

@@ -8,7 +8,6 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.form_step import Step, form_post
 from thingward.apps.server.console.screen import Form, Screen, local_path
 from thingward.apps.server.console.words import device_name, duration
@@ -168,7 +167,6 @@ async def in_force_page(
     request: Request[Any, Any, Any],
     screen: NamedDependency[Screen],
     deps: NamedDependency[Deps],
-    caller: NamedDependency[Caller],
 ) -> Response[str]:
     """Show what holds now, and until when."""
     rows = in_force(deps)
