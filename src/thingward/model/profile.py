@@ -182,7 +182,7 @@ class Preview(Record, frozen=True, kw_only=True, tag="preview"):
         flows_learnt, flows_judged, flows_refused: counts.
         refused_bound: upper 95 % bound of the refused share that the amount of data allows (0 of 100: 3 %).
         verdicts: groups of flows, refused first, at most 200.
-        reach: (before, after): how many peers and services of the site it could reach and would.
+        reach_before, reach_after: how many peers and services of the site it could reach, and still would.
         not_by_name: destinations that cannot be enforced by name, with why.
         warnings: what might break, plain lines.
     """
