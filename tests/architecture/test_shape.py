@@ -28,6 +28,7 @@ def listed(faults: list[str]) -> str:
         checks.numba_outside_kernels,
         checks.impure,
         checks.imported_scripts,
+        checks.swallowed_ends,
         checks.budgets,
         checks.runtime_share,
         checks.ports,
