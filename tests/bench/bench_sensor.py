@@ -172,7 +172,7 @@ def observations(path: Path) -> Iterator[Any]:
     """Everything up to the observations: flows as records, payloads decoded, identities; a list per batch."""
     from thingward.sensing.sensor import Sensor
 
-    sensor = Sensor(source="bench", producer="bench")
+    sensor = Sensor(source="bench", producer="bench", by_column=True)
     with path.open("rb") as stream:
         reader = CaptureReader(stream, uid="bench")
         for batch in reader:

@@ -204,7 +204,9 @@ def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Itera
     warm()
     total = 0 if source == "-" else Path(source).stat().st_size
     producer = f"guard:{hashed_uid('source', source)[:12]}"
-    sensor = Sensor(source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site)
+    sensor = Sensor(
+        source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site, by_column=True
+    )
     with _opened(source) as stream:
         reader = CaptureReader(stream, uid=producer, is_pipe=source == "-" or not os.path.isfile(source))
         for batch in reader:

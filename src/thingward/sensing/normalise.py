@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from thingward.model import ocsf
 from thingward.model.event import Event
 from thingward.model.flow import Output
+from thingward.model.flow_reports import FlowReports
 from thingward.model.ids import event_uid
 from thingward.model.observation import (
     AlertData,
@@ -56,7 +58,6 @@ _LEASES: Final = {
 }
 _MQTT_ACTIVITIES: Final = {"connect": 1, "publish": 2, "subscribe": 3, "disconnect": 4}
 _STATUSES: Final = {"started": 3, "stopped": 4}
-_FLOW_KINDS: Final = tuple((ocsf.NETWORK_ACTIVITY, activity, 1) for activity in range(7))
 
 Kind = tuple[int, int, int]
 """OCSF class_uid, activity_id, severity_id."""
@@ -96,7 +97,12 @@ class NormaliseStage:
 
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Normalise a batch, in order."""
-        return Output(records=[normalise(r) if type(r) is Observation else r for r in batch])
+        return Output(
+            records=[
+                normalise(r) if type(r) is Observation else _with_activities(r) if type(r) is FlowReports else r
+                for r in batch
+            ]
+        )
 
     def tick(self, now: float) -> Output:
         """Do nothing: there is no state."""
@@ -110,20 +116,27 @@ class NormaliseStage:
         """Take the empty state."""
 
 
-def _flow(data: FlowData) -> Kind:
-    """Open 1, close 2, reset 3, fail 4 (no answer), refuse 5 (reset at once), traffic 6."""
-    state, out, back = data.state, data.flags_out, data.flags_in
+@lru_cache(maxsize=4096)
+def flow_activity(state: str, proto: int, out: int, back: int) -> int:
+    """Open 1, close 2, reset 3, fail 4 (no answer), refuse 5 (reset at once), traffic 6; flags of both directions."""
     if state == "new":
-        activity = 1
-    elif state == "update":
-        activity = 6
-    elif data.proto == 6 and out & _SYN and not out & _ACK and not back & _SYN:
-        activity = 5 if back & _RST else 4
-    elif (out | back) & _RST:
-        activity = 3
-    else:
-        activity = 2 if state == "end" else 6
-    return _FLOW_KINDS[activity]
+        return 1
+    if state == "update":
+        return 6
+    if proto == 6 and out & _SYN and not out & _ACK and not back & _SYN:
+        return 5 if back & _RST else 4
+    if (out | back) & _RST:
+        return 3
+    return 2 if state == "end" else 6
+
+
+def _with_activities(reports: FlowReports) -> FlowReports:
+    activities = list(map(flow_activity, reports.states, reports.proto, reports.flags_out, reports.flags_in))
+    return msgspec.structs.replace(reports, activities=activities)
+
+
+def _flow(data: FlowData) -> Kind:
+    return (ocsf.NETWORK_ACTIVITY, flow_activity(data.state, data.proto, data.flags_out, data.flags_in), 1)
 
 
 def _dns(data: DnsData) -> Kind:

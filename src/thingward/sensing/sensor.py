@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from thingward.model.columns import FLOW_STATES, PROBLEMS, PacketBatch, PacketColumns, Rows
+from thingward.model.columns import FLOW, FLOW_STATES, PROBLEMS, PacketBatch, PacketColumns, Rows
 from thingward.model.flow import Output
+from thingward.model.flow_reports import FlowReports
 from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant
 from thingward.model.observation import CaptureData, Endpoint, Observation
-from thingward.model.record import Malformed
+from thingward.model.record import Malformed, Record
 from thingward.sensing.flows import FlowLimits, FlowTable
 from thingward.sensing.sensor_decode import PayloadDecoder
 from thingward.sensing.sensor_payloads import PayloadChooser, PayloadLimits, Picked
@@ -26,6 +27,8 @@ _MAX_KEYS = 256
 _SAMPLE_BYTES = 32
 _SAMPLE_EVERY_S = 3600.0
 _FIRST_LAST_STATE = FLOW_STATES.index("end")
+_MAX_REPORTS = 4096
+_NO_REPORTS: Rows = np.empty(0, FLOW)
 _by_time = attrgetter("time")
 
 
@@ -56,6 +59,7 @@ class Sensor:
         site: str = DEFAULT_SITE,
         limits: SensorLimits | None = None,
         seed: int = 0,
+        by_column: bool = False,
     ) -> None:
         """Make a sensor.
 
@@ -63,6 +67,8 @@ class Sensor:
             source: as in `Record.source`, for example `sensor:eth0`.
             producer: names this run in uids: the same for the same file, another one after each start of a live one.
             seed: for the flow table's hash; a secret number where strangers choose the packets.
+            by_column: give flows as FlowReports at the end of each batch, not as observations in between; three
+                times as fast, for roads whose inventory is in the same process.
         """
         limits = limits or SensorLimits()
         self._make = RecordMaker(tenant=tenant, site=site, source=source, producer=producer)
@@ -77,6 +83,9 @@ class Sensor:
         self._unknown_links: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._uid = ""
+        self._by_column = by_column
+        self._reports: list[Rows] = []
+        self._described: list[tuple[str, str]] = []
 
     def feed(self, batch: PacketBatch, now: float) -> Output:
         """Take a batch; gives what it shows, in order of time. `now` is used where packets carry no time."""
@@ -84,14 +93,15 @@ class Sensor:
         self._uid = batch.uid
         records: list[Observation] = []
         for columns in self._parser.parse(batch):
-            records += self._read(columns)
-        records += self._flow_records(self._flows.sweep(self._last_ns or int(now * 1e9)))
-        records.sort(key=_by_time)
-        return Output(records=list(records))
+            self._read(columns, records)
+        self._take_reports(self._flows.sweep(self._last_ns or int(now * 1e9)), records)
+        return Output(records=self._with_flows(records))
 
     def tick(self, now: float) -> Output:
         """Let time pass on a live source: flows that are over or due."""
-        return Output(records=list(self._flow_records(self._flows.sweep(int(now * 1e9)))))
+        records: list[Observation] = []
+        self._take_reports(self._flows.sweep(int(now * 1e9)), records)
+        return Output(records=self._with_flows(records))
 
     def finish(self, now: float, *, file: str = "", format: str = "", problem: Malformed | None = None) -> Output:
         """The source ended: end all flows, sum up what was read.
@@ -99,15 +109,16 @@ class Sensor:
         Args:
             file, format, problem: as the capture's reader says; a problem becomes a record of its own.
         """
-        records = self._flow_records(self._flows.sweep(self._last_ns, finish=True))
-        records.sort(key=_by_time)
+        ended: list[Observation] = []
+        self._take_reports(self._flows.sweep(self._last_ns, finish=True), ended)
+        records = self._with_flows(ended)
         time = self._last_ns / 1e9 or now
         if problem is not None:
             records.append(self._make.envelope(time, "", None, None, problem))
         error = problem.reason if problem is not None else ""
         data = self.capture_data(file=file, format=format, complete=problem is None, error=error)
         records.append(self._make.envelope(time, "", None, None, data))
-        return Output(records=list(records))
+        return Output(records=records)
 
     def count_dropped(self, kind: str, count: int) -> None:
         """Note a loss outside the sensor, for example in the kernel's ring."""
@@ -156,16 +167,15 @@ class Sensor:
         self._first_ns = min(self._first_ns, first) if self._first_ns else first
         self._last_ns = max(self._last_ns, last)
 
-    def _read(self, columns: PacketColumns) -> list[Observation]:
+    def _read(self, columns: PacketColumns, records: list[Observation]) -> None:
         update = self._flows.update(columns)
         chosen = self._chooser.choose(columns, update, self._flows.entries)
-        records = self._problems(columns)
+        records += self._problems(columns)
         if len(chosen.rows):
             found, slots, numbers = self._decoder.decode(Picked(columns, chosen, update))
             records += found
             self._flows.close_heads(slots, numbers)
-        records += self._flow_records(update.reports)
-        return records
+        self._take_reports(update.reports, records)
 
     def _problems(self, columns: PacketColumns) -> list[Observation]:
         """Count what could not be parsed; give a sample per reason and sender now and then."""
@@ -191,11 +201,10 @@ class Sensor:
         src = Endpoint(mac=mac) if mac else None
         return self._make.envelope(int(row["ts_ns"]) / 1e9, f"{columns.batch.uid}#{position}", src, None, body)
 
-    def _flow_records(self, reports: Rows) -> list[Observation]:
-        """Turn reports into observations; what an ended connection left unanswered comes with them."""
-        records: list[Observation] = []
+    def _take_reports(self, reports: Rows, records: list[Observation]) -> None:
+        """Keep reports until the batch is read; what an ended connection left unanswered is said at once."""
         if not len(reports):
-            return records
+            return
         decoder = self._decoder
         ended = np.flatnonzero(reports["state"] >= _FIRST_LAST_STATE)
         flows = reports["flow"][ended].tolist()
@@ -204,9 +213,33 @@ class Sensor:
                 if flow in decoder.streams:
                     report = reports[row]
                     records += decoder.end_flow(flow, report, f"{self._uid}#{int(report['packet'])}")
-        records += self._make.flows(reports, self._uid, decoder.described)
+        describe, nothing = decoder.described.get, ("", "")
+        self._described += [describe(flow, nothing) for flow in reports["flow"].tolist()]
+        self._reports.append(reports)
         decoder.forget(flows)
-        return records
+
+    def _with_flows(self, records: list[Observation]) -> list[Record]:
+        """Give observations in order of time together with the kept reports, which are kept no longer."""
+        kept, described = self._reports, self._described
+        self._reports, self._described = [], []
+        reports: Rows = np.concatenate(kept) if kept else _NO_REPORTS
+        if self._by_column:
+            records.sort(key=_by_time)
+            return [*records, *self._columns(reports, described)]
+        for columns in self._columns(reports, described):
+            records += columns.observations()
+        records.sort(key=_by_time)
+        return [*records]
+
+    def _columns(self, reports: Rows, described: list[tuple[str, str]]) -> list[FlowReports]:
+        """A batch that reports very many flows gives several records, so that each stays small."""
+        order = np.argsort(reports["last_ns"], kind="stable") if len(reports) > _MAX_REPORTS else None
+        if order is not None:
+            reports, described = reports[order], [described[index] for index in order.tolist()]
+        return [
+            self._make.flows(reports[at : at + _MAX_REPORTS], self._uid, described[at : at + _MAX_REPORTS])
+            for at in range(0, len(reports), _MAX_REPORTS)
+        ]
 
 
 def _count(table: dict[str, int], key: str, count: int) -> None:

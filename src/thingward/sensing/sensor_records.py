@@ -4,56 +4,74 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from thingward.model.columns import FLOW_STATES, TUNNELS, Rows, mac_text
+from thingward.model.flow_reports import FlowReports
 from thingward.model.ids import Tenant, Uid
-from thingward.model.observation import Data, Endpoint, FlowData, Observation
+from thingward.model.observation import Data, Endpoint, Observation
 from thingward.wire.address import ipv6_text
 
 _MAPPED = 0xFFFF
 _ICMP = (1, 58)
 _CACHED = 65536
 _AHEAD = 512
-_NOT_DESCRIBED = ("", "")
 _BROADCAST = 0xFFFFFFFFFFFF
 EndKey = tuple[int, int, int, int, int]
 
-_ENDS = ("src_mac", "src_hi", "src_lo", "sport", "dst_mac", "dst_hi", "dst_lo", "dport", "ip_version")
 _COUNTS = (
-    "flow", "packet", "state", "ethertype", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out",
-    "flags_in", "tunnel", "vlan",
+    "ethertype", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out", "flags_in", "vlan",
 )  # fmt: skip
+
+
+class _MacTexts(dict[int, str]):
+    """Text of hardware addresses, made when first asked for."""
+
+    def __missing__(self, number: int) -> str:
+        text = self[number] = mac_text(number)
+        return text
+
+
+class _IpTexts(dict[tuple[int, int], str]):
+    """Text of IP addresses by their two halves, made when first asked for."""
+
+    def __missing__(self, halves: tuple[int, int]) -> str:
+        text = self[halves] = ip_text(*halves)
+        return text
 
 
 class Addresses:
     """Endpoints by their numbers; what was made is kept within a bound, then forgotten and made again."""
 
     def __init__(self) -> None:
-        self._ips: dict[tuple[int, int], str] = {}
-        self._macs: dict[int, str] = {}
+        self._ips = _IpTexts()
+        self._macs = _MacTexts()
         self._endpoints: dict[EndKey, Endpoint] = {}
-
-    def ip(self, high: int, low: int) -> str:
-        """Give an address as text."""
-        text = self._ips.get((high, low))
-        if text is None:
-            if len(self._ips) >= _CACHED:
-                self._ips.clear()
-            text = self._ips[high, low] = ip_text(high, low)
-        return text
 
     def mac(self, number: int) -> str:
         """Give a hardware address as text, empty for none."""
-        text = self._macs.get(number)
-        if text is None:
-            if len(self._macs) >= _CACHED:
-                self._macs.clear()
-            text = self._macs[number] = mac_text(number)
-        return text
+        if len(self._macs) >= _CACHED:
+            self._macs.clear()
+        return self._macs[number]
+
+    def mac_column(self, numbers: Rows) -> list[str]:
+        """Give a column of hardware addresses as text."""
+        texts = self._macs
+        if len(texts) >= _CACHED:
+            texts.clear()
+        return [texts[number] for number in numbers.tolist()]
+
+    def ip_column(self, highs: Rows, lows: Rows, has_ip: Rows) -> list[str]:
+        """Give two columns of halves of addresses as text, empty where there is none."""
+        texts = self._ips
+        if len(texts) >= _CACHED:
+            texts.clear()
+        texts[0, 0] = ""
+        halves = zip((highs * has_ip).tolist(), (lows * has_ip).tolist(), strict=True)
+        return [texts[pair] for pair in halves]
 
     def endpoint(self, key: EndKey) -> Endpoint:
         """Give an endpoint by hardware address, IP address in two halves, port, and IP version (0: no address)."""
@@ -62,9 +80,14 @@ class Addresses:
             if len(self._endpoints) >= _CACHED:
                 self._endpoints.clear()
             mac, high, low, port, version = key
-            ip = self.ip(high, low) if version and (high or low) else ""
+            ip = self._ip(high, low) if version and (high or low) else ""
             endpoint = self._endpoints[key] = Endpoint(mac=self.mac(mac), ip=ip, port=port)
         return endpoint
+
+    def _ip(self, high: int, low: int) -> str:
+        if len(self._ips) >= _CACHED:
+            self._ips.clear()
+        return self._ips[high, low]
 
 
 def ip_text(high: int, low: int) -> str:
@@ -112,67 +135,47 @@ class RecordMaker:
         self.names = Names(producer)
         self.addresses = Addresses()
 
-    def flows(self, reports: Rows, batch_uid: str, described: Mapping[int, tuple[str, str]]) -> Iterator[Observation]:
-        """Give one observation per flow report.
+    def flows(self, reports: Rows, batch_uid: str, names: Sequence[tuple[str, str]]) -> FlowReports:
+        """Give flow reports as columns, in order of time.
 
         Args:
-            reports: dtype FLOW.
+            reports: dtype FLOW, not empty.
             batch_uid: names the stream of bytes in which the flows' first packets lie.
-            described: application and server name of flows by their number, where known.
+            names: application and server name of each flow, empty where not known.
         """
-        names, tenant, source, site = self.names, self.tenant, self.source, self.site
-        flows = names.flows(reports["flow"])
-        for flow_uid, ends, counts, kind in zip(
-            flows, self._ends(reports), _lists(reports, _COUNTS), _kinds(reports), strict=True
-        ):
-            (
-                flow, packet, state, ethertype, packets_out, bytes_out, packets_in, bytes_in, flags_out,
-                flags_in, tunnel, vlan,
-            ) = counts  # fmt: skip
-            first, last, proto, icmp_type, mid_stream = kind
-            app, name = described.get(flow, _NOT_DESCRIBED)
-            yield Observation(
-                uid=names.record(),
-                tenant=tenant,
-                time=last,
-                source=source,
-                parents=(f"{batch_uid}#{packet}",),
-                site=site,
-                src=ends[0],
-                dst=ends[1],
-                data=FlowData(
-                    flow=flow_uid,
-                    state=FLOW_STATES[state],  # type: ignore[arg-type]
-                    first=first,
-                    last=last,
-                    proto=proto,
-                    ethertype=ethertype,
-                    packets_out=packets_out,
-                    bytes_out=bytes_out,
-                    packets_in=packets_in,
-                    bytes_in=bytes_in,
-                    flags_out=flags_out,
-                    flags_in=flags_in,
-                    icmp_type=icmp_type,
-                    app=app,
-                    name=name,
-                    mid_stream=mid_stream,
-                    tunnel=TUNNELS[tunnel],
-                    vlan=vlan,
-                ),
-            )
-
-    def _ends(self, reports: Rows) -> Iterator[tuple[Endpoint, Endpoint]]:
-        """Give initiator and responder of each report; only the responder's endpoint is likely to come again."""
-        endpoint, ip, mac = self.addresses.endpoint, self.addresses.ip, self.addresses.mac
-        is_icmp = (reports["ip_version"] > 0) & np.isin(reports["proto"], _ICMP)
-        for ends, without_ports in zip(_lists(reports, _ENDS), is_icmp.tolist(), strict=True):
-            src_mac, src_hi, src_lo, sport, dst_mac, dst_hi, dst_lo, dport, version = ends
-            if without_ports:
-                sport = dport = 0
-            text = ip(src_hi, src_lo) if version and (src_hi or src_lo) else ""
-            src = Endpoint(mac=mac(src_mac), ip=text, port=sport)
-            yield src, endpoint((dst_mac, dst_hi, dst_lo, dport, version))
+        order = np.argsort(reports["last_ns"], kind="stable")
+        reports = reports[order]
+        described = [names[index] for index in order.tolist()]
+        has_ip = reports["ip_version"] > 0
+        is_icmp = has_ip & np.isin(reports["proto"], _ICMP)
+        count = len(reports)
+        last = (reports["last_ns"] / 1e9).tolist()
+        return FlowReports(
+            uid=self.names.record(),
+            tenant=self.tenant,
+            time=last[-1],
+            source=self.source,
+            site=self.site,
+            last=last,
+            first=(reports["first_ns"] / 1e9).tolist(),
+            uids=[self.names.record() for _ in range(count)],
+            packets=[f"{batch_uid}#{packet}" for packet in reports["packet"].tolist()],
+            src_mac=self.addresses.mac_column(reports["src_mac"]),
+            src_ip=self.addresses.ip_column(reports["src_hi"], reports["src_lo"], has_ip),
+            src_port=np.where(is_icmp, 0, reports["sport"]).tolist(),
+            dst_mac=self.addresses.mac_column(reports["dst_mac"]),
+            dst_ip=self.addresses.ip_column(reports["dst_hi"], reports["dst_lo"], has_ip),
+            dst_port=np.where(is_icmp, 0, reports["dport"]).tolist(),
+            flows=self.names.flows(reports["flow"]),
+            states=[FLOW_STATES[state] for state in reports["state"].tolist()],
+            proto=np.where(has_ip, reports["proto"].astype(np.int64), -1).tolist(),
+            icmp_type=np.where(is_icmp, reports["icmp_type"].astype(np.int64), -1).tolist(),
+            app=[app for app, _ in described],
+            name=[name for _, name in described],
+            mid_stream=(reports["mid_stream"] > 0).tolist(),
+            tunnel=[TUNNELS[tunnel] for tunnel in reports["tunnel"].tolist()],
+            **{name: reports[name].tolist() for name in _COUNTS},
+        )
 
     def envelope(self, time: float, parent: str, src: Endpoint | None, dst: Endpoint | None, data: Data) -> Observation:
         """Put a body into its envelope; `parent` names the packet behind it, empty for none."""
@@ -194,24 +197,6 @@ class RecordMaker:
         src = (int(report["src_mac"]), int(report["src_hi"]), int(report["src_lo"]), int(report["sport"]), version)
         dst = (int(report["dst_mac"]), int(report["dst_hi"]), int(report["dst_lo"]), int(report["dport"]), version)
         return self.addresses.endpoint(src), self.addresses.endpoint(dst)
-
-
-def _lists(reports: Rows, names: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
-    return zip(*(reports[name].tolist() for name in names), strict=True)
-
-
-def _kinds(reports: Rows) -> Iterator[tuple[float, float, int, int, bool]]:
-    """Give first and last time in seconds, protocol (-1 without IP), ICMP type (-1 for none), mid_stream."""
-    has_ip = reports["ip_version"] > 0
-    is_icmp = has_ip & np.isin(reports["proto"], _ICMP)
-    return zip(
-        (reports["first_ns"] / 1e9).tolist(),
-        (reports["last_ns"] / 1e9).tolist(),
-        np.where(has_ip, reports["proto"].astype(np.int64), -1).tolist(),
-        np.where(is_icmp, reports["icmp_type"].astype(np.int64), -1).tolist(),
-        (reports["mid_stream"] > 0).tolist(),
-        strict=True,
-    )
 
 
 def read_arp(payload: bytes) -> tuple[int, str] | None:
