@@ -11,10 +11,11 @@ import msgspec
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.codec import AnyRecord, encode_json
 from thingward.model.device import Correction
-from thingward.model.errors import InvalidInput, ThingwardError
+from thingward.model.errors import ThingwardError
 from thingward.model.finding import Case, Finding, Suppression
 from thingward.model.flow import Output
 from thingward.model.ids import Tenant, Uid, hashed_uid
+from thingward.model.packed import unpack
 from thingward.model.principal import AuditEntry, LedgerEntry, SettingValue
 from thingward.model.record import Record
 
@@ -87,6 +88,9 @@ class _Chain(msgspec.Struct):
     known: dict[str, str] = {}
 
 
+_states = msgspec.msgpack.Decoder(dict[str, _Chain])
+
+
 class LedgerStage:
     """Appends a link for every finding, case, approval, action, outcome, rule, setting, correction and audit entry.
 
@@ -143,10 +147,7 @@ class LedgerStage:
 
     def restore(self, state: bytes) -> None:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
-        try:
-            self._chains = msgspec.msgpack.decode(state, type=dict[str, _Chain])
-        except msgspec.MsgspecError as error:
-            raise InvalidInput(f"not a state of the ledger stage: {error}") from error
+        self._chains = unpack(_states, state, "a state of the ledger stage")
 
     def _chain(self, tenant: str) -> _Chain:
         chain = self._chains.get(tenant)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from thingward.model.errors import InvalidInput
 from thingward.model.finding import Finding, Suppression
 from thingward.model.flow import Command, Notify, Output
 from thingward.model.ids import hashed_uid
+from thingward.model.packed import unpack
 from thingward.model.record import Record
 
 MAX_KEYS = 20_000
@@ -104,10 +104,7 @@ class TriageStage:
 
     def restore(self, state: bytes) -> None:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
-        try:
-            self._state = msgspec.msgpack.decode(state, type=_State)
-        except msgspec.MsgspecError as error:
-            raise InvalidInput(f"not a state of the triage stage: {error}") from error
+        self._state = unpack(msgspec.msgpack.Decoder(_State), state, "a state of the triage stage")
 
     def _judge(self, finding: Finding, commands: list[Command]) -> Finding:
         settings = self.settings

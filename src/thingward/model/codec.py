@@ -12,6 +12,7 @@ from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.finding import Case, Finding, Suppression
 from thingward.model.observation import Observation
+from thingward.model.packed import UNREADABLE, unpack
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.profile import Learnt, MudProfile, Preview
 
@@ -52,10 +53,7 @@ def encode_batch(records: Sequence[AnyRecord]) -> bytes:
 
 def decode_batch(data: bytes | memoryview) -> list[AnyRecord]:
     """Unpack what `encode_batch` made; raises InvalidInput on anything else."""
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a batch of records: {error}") from error
+    return unpack(_decoder, data, "a batch of records")
 
 
 def encode_json(record: AnyRecord) -> bytes:
@@ -67,5 +65,5 @@ def decode_json(data: bytes | str) -> AnyRecord:
     """Read what `encode_json` made; raises InvalidInput on anything else."""
     try:
         return _json_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidInput(f"not a record: {error}") from error

@@ -9,10 +9,10 @@ import msgspec
 
 from thingward.model.action import Action, ActionKind, ActionState, Approval, Limits, Outcome, ResponseRule
 from thingward.model.device import Device
-from thingward.model.errors import InvalidInput
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.flow import Apply, Command, Notify, Output
 from thingward.model.ids import hashed_uid
+from thingward.model.packed import unpack
 from thingward.model.principal import SettingValue
 from thingward.model.record import Record
 from thingward.response.book import Asked, Book
@@ -121,10 +121,7 @@ class ResponseStage:
 
     def restore(self, state: bytes) -> None:
         """Take what `snapshot` gave; raises InvalidInput for anything else."""
-        try:
-            self._books = _State.decode(state)
-        except msgspec.MsgspecError as error:
-            raise InvalidInput(f"not a state of the response stage: {error}") from error
+        self._books = unpack(_State, state, "a state of the response stage")
 
     def _book(self, tenant: str) -> Book:
         book = self._books.get(tenant)

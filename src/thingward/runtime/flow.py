@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from thingward.model.event import Event
 from thingward.model.flow import Command, Output, Stage
 from thingward.model.ids import DEFAULT_TENANT, Tenant, hashed_uid
 from thingward.model.observation import StatusData
+from thingward.model.packed import UNREADABLE, unpack
 from thingward.model.record import Record
 
 #: Records of one batch that a stage failed on and that get an event of their own; the rest is only counted.
@@ -95,15 +96,12 @@ class Road:
         Raises:
             InvalidInput: this is no snapshot at all.
         """
-        try:
-            parts: Mapping[str, bytes] = _snapshots.decode(state)
-        except msgspec.DecodeError as error:
-            raise InvalidInput(f"not a snapshot: {error}.") from error
+        parts = unpack(_snapshots, state, "a snapshot")
         empty = []
         for stage in self.stages:
             try:
                 stage.restore(parts[stage.name])
-            except (KeyError, ThingwardError):
+            except (KeyError, ThingwardError, *UNREADABLE):
                 empty.append(stage.name)
         return tuple(empty)
 

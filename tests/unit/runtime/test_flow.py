@@ -12,6 +12,7 @@ from thingward.model.ids import DEFAULT_TENANT, record_uid
 from thingward.model.observation import Observation, StatusData
 from thingward.model.record import Record
 from thingward.runtime.flow import DEAD_LETTERS_PER_BATCH, Road
+from thingward.runtime.stages import RoadPlan, build_stages
 
 
 class Marker:
@@ -102,3 +103,12 @@ def test_a_snapshot_brings_every_stage_back_and_names_those_that_are_new() -> No
 def test_stages_need_names_of_their_own() -> None:
     with pytest.raises(InvalidInput):
         Road([Marker("a"), Marker("a")])
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\x01\x02\x03", b"\xa1\xff", b"\x91" * 5000])
+def test_stages_whose_state_cannot_be_read_begin_anew(data: bytes) -> None:
+    road = Road(build_stages(RoadPlan(maker_of=lambda mac: "")).road())
+    states = dict.fromkeys(road.metrics, data)
+    empty = road.restore(msgspec.msgpack.encode(states))
+    assert set(empty) == states.keys() - {"normalise"}  # it keeps nothing
+    assert not road.feed([], 1.0).records
