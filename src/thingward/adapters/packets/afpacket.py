@@ -163,6 +163,9 @@ class AfPacketSource:
         self._block = 0
         self._ring = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         sock.bind((self._interface, _ETH_P_ALL))
+        # The kernel lets a socket be bound to an interface that is down, and says so on the side.
+        if trouble := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(trouble, os.strerror(trouble))
         kind = sock.getsockname()[3]
         if kind not in _LINKS:
             raise UnsupportedHere(f"{self._interface} is of a kind ({kind}) that cannot be captured yet.")

@@ -82,6 +82,10 @@ class Post:
         self._next_alive = now + ALIVE_S
         self._mark(now)
         await self.tell("alive", now, counts=counts)
+        await self.tell_drops(now)
+
+    async def tell_drops(self, now: float) -> None:
+        """Say what the spool dropped since this was last said."""
         new = {f"priority_{p}": n - self._dropped.get(p, 0) for p, n in self._spool.dropped.items()}
         self._dropped = dict(self._spool.dropped)
         if any(new.values()):

@@ -20,7 +20,7 @@ from thingward.adapters.link.unix import UnixLinkClient
 from thingward.adapters.packets.afpacket import AfPacketSource, RingLimits
 from thingward.apps.sensor.post import Post
 from thingward.model.columns import PacketBatch
-from thingward.model.errors import Unavailable
+from thingward.model.errors import InvalidInput, Unavailable
 from thingward.model.record import Record
 from thingward.ports.packet_source import PacketSource
 from thingward.runtime.capabilities import NET_RAW, keep_capabilities
@@ -111,6 +111,7 @@ async def watch(settings: Settings, interface: str, stop: asyncio.Event) -> None
             await post.beat(time.time(), {"packets": pump.packets, "dropped": pump.dropped})
     finally:
         await post.send(sensor.finish(time.time()).records)
+        await post.tell_drops(time.time())
         await post.tell("stopped", time.time())
         source.close()
         await link.close()
@@ -119,6 +120,8 @@ async def watch(settings: Settings, interface: str, stop: asyncio.Event) -> None
 async def replay(settings: Settings, path: Path, speed: float, stop: asyncio.Event) -> None:
     """Send what a capture holds as if it happened now; then wait to be stopped, so that it is not sent twice."""
     keep_capabilities(())
+    if not path.is_file():  # a pipe could keep this process from being stopped
+        raise InvalidInput(f"{path} is no capture file.", hint="Name a file; `thingward guard -` reads a pipe.")
     started = time.time()
     name = f"replay:{path.name}"
     producer = f"{name}:{started!r}" if speed else f"{name}:{_digest(path)}"
@@ -134,6 +137,7 @@ async def replay(settings: Settings, path: Path, speed: float, stop: asyncio.Eve
                 records = await asyncio.to_thread(sensor.feed, batch, time.time())
                 await post.send(records.records)
         await post.send(sensor.finish(time.time(), file=str(path)).records)
+        await post.tell_drops(time.time())
         _log.info("replayed", file=str(path))
         await stop.wait()
     finally:
@@ -189,9 +193,10 @@ async def _connect(settings: Settings, name: str, started: float) -> tuple[UnixL
 
 
 async def _reopen(source: AfPacketSource, post: Post, reason: str, stop: asyncio.Event) -> None:
-    """Wait until the interface is back, and tell how long nothing was seen."""
+    """Say that nothing is seen, wait until the interface is back, and tell how long that was."""
     _log.warning("interface away", reason=reason)
     lost = time.time()
+    await post.tell("stopped", lost, reason)
     pause_s = REOPEN_S[0]
     while not stop.is_set():
         source.close()
@@ -203,6 +208,7 @@ async def _reopen(source: AfPacketSource, post: Post, reason: str, stop: asyncio
         else:
             now = time.time()
             await post.tell("gap", now, reason, gap_s=max(now - lost, 0.0))
+            _log.info("interface back", after_s=round(now - lost, 1))
             return
 
 
