@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import re
 import sys
 import zlib
@@ -94,8 +95,9 @@ def _open(path: Path) -> BinaryIO:
     """Open lines to read, unpacked if need be; a pipe is read once, so it is only peeked at."""
     if str(path) != STDIN:
         return open_log(path)
-    packed = sys.stdin.buffer.peek(2)[:2] == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(sys.stdin.buffer, "rb")) if packed else sys.stdin.buffer
+    stdin = io.BufferedReader(io.FileIO(sys.stdin.fileno(), "rb", closefd=False))
+    packed = stdin.peek(2)[:2] == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(stdin, "rb")) if packed else stdin
 
 
 def _send(

@@ -120,7 +120,7 @@ async def watch(settings: Settings, interface: str, stop: asyncio.Event) -> None
 async def replay(settings: Settings, path: Path, speed: float, stop: asyncio.Event) -> None:
     """Send what a capture holds as if it happened now; then wait to be stopped, so that it is not sent twice."""
     keep_capabilities(())
-    if not path.is_file():  # a pipe could keep this process from being stopped
+    if not await asyncio.to_thread(path.is_file):  # a pipe could keep this process from being stopped
         raise InvalidInput(f"{path} is no capture file.", hint="Name a file; `thingward guard -` reads a pipe.")
     started = time.time()
     name = f"replay:{path.name}"
