@@ -121,13 +121,3 @@ class WindowRule:
 def who(endpoint: Endpoint) -> str:
     """Name an endpoint for keys: device, else address, else hardware address."""
     return endpoint.device or endpoint.ip or endpoint.mac
-
-
-def where(endpoint: Endpoint | None) -> str:
-    """Name an endpoint for people: address with port, else hardware address."""
-    if endpoint is None:
-        return "?"
-    host = endpoint.ip or endpoint.mac or "?"
-    if not endpoint.port:
-        return host
-    return f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"

@@ -11,7 +11,6 @@ from thingward.model.observation import (
     CaptureData,
     CredentialData,
     DnsData,
-    Endpoint,
     FlowData,
     HttpData,
     IdentityData,
@@ -20,6 +19,7 @@ from thingward.model.observation import (
     MqttData,
     StatusData,
     TlsData,
+    where,
 )
 from thingward.model.record import Malformed
 
@@ -32,20 +32,11 @@ def event_line(event: Event) -> str:
     return event.message or _LINES[type(event.data)](event, event.data)[:LINE_LIMIT]
 
 
-def _where(endpoint: Endpoint | None) -> str:
-    if endpoint is None:
-        return "?"
-    host = endpoint.ip or endpoint.mac or "?"
-    if not endpoint.port:
-        return host
-    return f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"
-
-
 def _flow(event: Event, data: FlowData) -> str:
     name = _PROTO_NAMES.get(data.proto) or (f"ether {data.ethertype:#06x}" if data.proto < 0 else f"ip {data.proto}")
     about = data.name or data.app
     return (
-        f"{name} {_where(event.src)} -> {_where(event.dst)}"
+        f"{name} {where(event.src)} -> {where(event.dst)}"
         f"{f' ({about})' if about else ''} {data.packets_out}/{data.packets_in} packets"
     )
 
@@ -59,20 +50,20 @@ def _dns(event: Event, data: DnsData) -> str:
 
 def _identity(event: Event, data: IdentityData) -> str:
     pairs = ", ".join(f"{name} {value}" for name, value in data.attributes[:6])
-    return f"{data.protocol}: {_where(event.src)} {pairs}"
+    return f"{data.protocol}: {where(event.src)} {pairs}"
 
 
 def _lease(event: Event, data: LeaseData) -> str:
-    return f"dhcp {data.message} {data.hostname or _where(event.src)} {data.address}"
+    return f"dhcp {data.message} {data.hostname or where(event.src)} {data.address}"
 
 
 def _http(event: Event, data: HttpData) -> str:
     status = f" {data.status}" if data.status else ""
-    return f"http {data.method} {data.host or _where(event.dst)}{data.path}{status}"
+    return f"http {data.method} {data.host or where(event.dst)}{data.path}{status}"
 
 
 def _tls(event: Event, data: TlsData) -> str:
-    return f"tls {data.version} {data.sni or _where(event.dst)} {data.ja4}"
+    return f"tls {data.version} {data.sni or where(event.dst)} {data.ja4}"
 
 
 def _mqtt(event: Event, data: MqttData) -> str:
@@ -82,7 +73,7 @@ def _mqtt(event: Event, data: MqttData) -> str:
 
 def _credential(event: Event, data: CredentialData) -> str:
     user = f" as {data.user}" if data.user else ""
-    return f"{data.protocol} log-in in clear text to {_where(event.dst)}{user}: {data.outcome}"
+    return f"{data.protocol} log-in in clear text to {where(event.dst)}{user}: {data.outcome}"
 
 
 def _alert(event: Event, data: AlertData) -> str:
@@ -103,7 +94,7 @@ def _status(event: Event, data: StatusData) -> str:
 
 
 def _malformed(event: Event, data: Malformed) -> str:
-    return f"{data.protocol or 'input'} from {_where(event.src)} not understood: {data.reason}"
+    return f"{data.protocol or 'input'} from {where(event.src)} not understood: {data.reason}"
 
 
 _LINES: Final[dict[type, Callable[[Event, Any], str]]] = {

@@ -33,6 +33,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     roles: tuple[str, ...] = ()
 
 
+def where(endpoint: Endpoint | None) -> str:
+    """Name an endpoint for people: address with port, else hardware address."""
+    if endpoint is None:
+        return "?"
+    host = endpoint.ip or endpoint.mac or "?"
+    if not endpoint.port:
+        return host
+    return f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"
+
+
 class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all bodies; the tag names the kind. Bodies never form cycles: the collector need not walk them."""
 

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from thingward.detection.flows import ACK, ICMP, ICMPV6, SYN, TCP, UDP, is_first_report, packet_rate_hz
 from thingward.detection.knowledge import SiteKnowledge, is_group
-from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
 from thingward.detection.window import Seen, SumWindow
 from thingward.model.device import Device
 from thingward.model.event import Event
-from thingward.model.observation import Endpoint, FlowData
+from thingward.model.observation import Endpoint, FlowData, where
 
 
 def _info(rule: str, title: str, confidence: float, *attack: str, severity: int = 4) -> RuleInfo:

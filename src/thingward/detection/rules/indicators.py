@@ -8,11 +8,11 @@ from typing import ClassVar
 from thingward.detection.flows import is_answered
 from thingward.detection.indicators import IndicatorMatcher, Sighting
 from thingward.detection.knowledge import SiteKnowledge, is_private
-from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.model.device import Device
 from thingward.model.event import Event
 from thingward.model.finding import FindingArtifact
-from thingward.model.observation import DnsData, Endpoint, FlowData, HttpData, TlsData
+from thingward.model.observation import DnsData, Endpoint, FlowData, HttpData, TlsData, where
 
 
 class IndicatorMatch(WindowRule):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from thingward.detection.knowledge import SiteKnowledge
-from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
 from thingward.detection.window import SumWindow
 from thingward.model.device import Device
 from thingward.model.event import Event
 from thingward.model.finding import FindingArtifact
-from thingward.model.observation import AlertData, Endpoint, MqttData
+from thingward.model.observation import AlertData, Endpoint, MqttData, where
 from thingward.model.record import Malformed
 
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from thingward.detection.flows import SYN, TCP, is_answered, is_last_report
 from thingward.detection.knowledge import SiteKnowledge, is_group
-from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
 from thingward.detection.window import SumWindow
 from thingward.model.device import Device
 from thingward.model.event import Event
 from thingward.model.finding import FindingArtifact
-from thingward.model.observation import CredentialData, Endpoint, FlowData, MqttData
+from thingward.model.observation import CredentialData, Endpoint, FlowData, MqttData, where
 
 # Services where every try is a connection of its own, so that guessing shows even when it is encrypted.
 LOGIN_PORTS = {21: "ftp", 22: "ssh", 23: "telnet", 2222: "ssh", 2323: "telnet", 3389: "rdp", 5900: "vnc"}

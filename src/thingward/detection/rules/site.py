@@ -10,13 +10,13 @@ import msgspec
 
 from thingward.detection.flows import TCP, UDP, is_answered, is_attempt
 from thingward.detection.knowledge import SiteKnowledge, is_group
-from thingward.detection.rule import Hit, RuleInfo, WindowRule, where, who
+from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
 from thingward.detection.window import DistinctWindow, SumWindow
 from thingward.model.device import Device
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
-from thingward.model.observation import Endpoint, FlowData, HttpData, IdentityData, LeaseData
+from thingward.model.observation import Endpoint, FlowData, HttpData, IdentityData, LeaseData, where
 
 # Log-in and control services: nobody outside should reach them.
 CONTROL_PORTS = frozenset(
