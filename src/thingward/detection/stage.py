@@ -38,12 +38,21 @@ class _SiteRules:
 
     def __init__(self, factories: Sequence[RuleFactory], content: Content) -> None:
         self.knowledge = SiteKnowledge()
-        self.rules: tuple[Rule, ...] = tuple(factory(content) for factory in factories)
+        self.rules: tuple[Rule, ...] = ()
         self.by_type: dict[type, list[Rule]] = {}
+        self.episodes: OrderedDict[str, _Episode] = OrderedDict()
+        self.renew(factories, content)
+
+    def renew(self, factories: Sequence[RuleFactory], content: Content) -> None:
+        """Make the rules of other content; they go on with what the old ones of their kind remember."""
+        remembered = {type(rule): rule.state() for rule in self.rules}
+        self.rules = tuple(factory(content) for factory in factories)
+        self.by_type = {}
         for rule in self.rules:
+            if type(rule) in remembered:
+                rule.load(msgspec.msgpack.decode(msgspec.msgpack.encode(remembered[type(rule)])))
             for kind in rule.takes:
                 self.by_type.setdefault(kind, []).append(rule)
-        self.episodes: OrderedDict[str, _Episode] = OrderedDict()
 
 
 class DetectionStage:
@@ -75,6 +84,12 @@ class DetectionStage:
             info.id: info for factory in self._factories for info in factory(self._content).infos
         }
         self.dropped = 0
+
+    def use(self, content: Content) -> None:
+        """Look for other content from the next record on; what the rules remember stays."""
+        self._content = content
+        for site in self._sites.values():
+            site.renew(self._factories, content)
 
     def feed(self, batch: Sequence[Record], now: float) -> Output:
         """Look at a batch, in order."""

@@ -189,6 +189,24 @@ class ImportFlowLog(_Intent, frozen=True, kw_only=True, tag="import_observations
     batch: bytes
 
 
+class ImportPack(_Intent, frozen=True, kw_only=True, tag="import_pack"):
+    """Keep a list of indicators (plain, CSV or STIX 2) and look for them from now on; one of the name is replaced."""
+
+    name: str
+    text: bytes
+    confidence: float = 0.8
+
+
+class RemovePack(_Intent, frozen=True, kw_only=True, tag="remove_pack"):
+    """Forget a list of indicators; detection no longer looks for them."""
+
+    name: str
+
+
+class LoadPacks(_Intent, frozen=True, kw_only=True, tag="load_packs"):
+    """Load all lists of the data folder anew: they were changed there."""
+
+
 class TestNotification(_Intent, frozen=True, kw_only=True, tag="test_notification"):
     """Send a test message through one channel (`webhook`, `email`, `syslog`)."""
 
@@ -238,6 +256,9 @@ IntentBody = (
     | EndSession
     | ImportRecords
     | ImportFlowLog
+    | ImportPack
+    | RemovePack
+    | LoadPacks
     | TestNotification
     | ExportEvidence
     | NoteExport

@@ -11,6 +11,7 @@ from thingward.model.intent import Answer, Intent
 from thingward.model.packed import unpack
 from thingward.runtime.config import Settings
 from thingward.runtime.flow import StageMetrics
+from thingward.runtime.pack_info import PackInfo
 
 #: To core: batches of observations, acknowledged once the journal has them on disk.
 OBSERVATIONS: Final = "observations"
@@ -41,6 +42,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         counters: name to value, for /metrics.
         stages: what each stage did.
         problems: plain lines, each with what to do.
+        packs: indicator packs in use.
     """
 
     started: float = 0.0
@@ -50,6 +52,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counters: dict[str, float] = {}
     stages: dict[str, StageMetrics] = {}
     problems: tuple[str, ...] = ()
+    packs: tuple[PackInfo, ...] = ()
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -35,13 +35,13 @@ def compose_guard(plan: RoadPlan) -> tuple[Road, Stages]:
     return Road(stages.guard(), source=plan.producer, tenant=Tenant(plan.tenant)), stages
 
 
-def compose_core(settings: Settings) -> tuple[Road, Stages]:
-    """Make the road of a platform from its settings."""
-    stages = build_stages(road_plan(settings))
+def compose_core(settings: Settings, content: Content) -> tuple[Road, Stages]:
+    """Make the road of a platform from its settings and what detection looks for."""
+    stages = build_stages(road_plan(settings, content))
     return Road(stages.road(), source="core"), stages
 
 
-def road_plan(settings: Settings) -> RoadPlan:
+def road_plan(settings: Settings, content: Content) -> RoadPlan:
     """Say what a platform's stages are told."""
     from thingward.adapters.maker.oui import maker_of
 
@@ -51,16 +51,9 @@ def road_plan(settings: Settings) -> RoadPlan:
         networks=settings.site.networks,
         maker_of=maker_of,
         limits=limits_of(settings),
-        content=load_content(settings),
+        content=content,
         simulated=settings.site.simulated,
     )
-
-
-def load_content(settings: Settings) -> Content:
-    """Give what detection looks for: the packs that were imported; `doctor` names one that is damaged."""
-    from thingward.runtime.packs import content_of, load_packs
-
-    return content_of(load_packs(settings.home).packs)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -128,6 +121,7 @@ def build_desk(settings: Settings, stages: Stages) -> Desk:
     from thingward.assurance.service import EvidenceService
     from thingward.runtime.desk import Desk
     from thingward.runtime.desk_identity import identity_handlers
+    from thingward.runtime.desk_packs import pack_handlers
     from thingward.runtime.desk_records import record_handlers
     from thingward.runtime.desk_response import response_handlers
 
@@ -135,6 +129,7 @@ def build_desk(settings: Settings, stages: Stages) -> Desk:
     handlers = {
         **identity_handlers(),
         **response_handlers(stages.response.situation),
+        **pack_handlers(settings.home),
         **record_handlers(evidence, settings.home / "bundles", demo=settings.site.simulated),
     }
     return Desk(handlers, session_ttl_s=settings.server.session_hours * 3600.0)

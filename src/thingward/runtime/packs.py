@@ -1,4 +1,4 @@
-"""Indicator packs that a person imported: kept by content in the data folder, owner-only, loaded when core starts."""
+"""Indicator packs that a person imported: kept by content in the data folder, owner-only, loaded when core starts and when they change."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 from thingward.detection.indicators import Indicator, IndicatorMatcher, IndicatorPack, parse_pack
 from thingward.detection.rules import Content
 from thingward.model.errors import InvalidInput, LimitExceeded, NotFound
+from thingward.runtime.pack_info import PackInfo
 
 MAX_FILE_BYTES: Final = 256 << 20
 MAX_PACKS: Final = 200
@@ -22,22 +23,6 @@ MAX_ALL_INDICATORS: Final = 4_000_000
 STALE_S: Final = 30 * 86400.0
 _MAGIC: Final = b"TWPACK1\n"
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-
-
-class PackInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a pack without its indicators.
-
-    Attributes:
-        digest: SHA-256 of the file that was imported.
-        imported: seconds since 1970. count: indicators. refused: lines that were none.
-    """
-
-    name: str
-    digest: str
-    imported: float
-    count: int
-    refused: int = 0
-    confidence: float = 0.8
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +57,7 @@ def read_pack(path: Path, *, name: str = "", confidence: float = 0.8) -> tuple[I
         InvalidInput: it cannot be read, is too large, or holds no indicator.
     """
     name = name or re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-")[:64] or "pack"
-    if not _NAME.match(name):
-        raise InvalidInput(f"{name[:80]!r} is no name of a pack.", hint="Use letters, digits, dot, dash, underscore.")
-    if not 0 < confidence <= 1:
-        raise InvalidInput("confidence lies above 0 and up to 1.")
+    verify_pack(name, confidence)
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
@@ -83,12 +65,25 @@ def read_pack(path: Path, *, name: str = "", confidence: float = 0.8) -> tuple[I
         raise InvalidInput(f"cannot read {path}: {error.strerror}.") from error
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB.", hint="Split it.")
-    text = data.decode("utf-8-sig", "replace")
     try:
-        pack = parse_pack(name, text, confidence=confidence)
+        pack = pack_of(name, data, confidence=confidence)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
     return pack, hashlib.sha256(data).hexdigest()
+
+
+def verify_pack(name: str, confidence: float) -> None:
+    """Raise InvalidInput for a name that is none, or a confidence out of bounds."""
+    if not _NAME.match(name):
+        raise InvalidInput(f"{name[:80]!r} is no name of a pack.", hint="Use letters, digits, dot, dash, underscore.")
+    if not 0 < confidence <= 1:
+        raise InvalidInput("confidence lies above 0 and up to 1.")
+
+
+def pack_of(name: str, data: bytes, *, confidence: float = 0.8) -> IndicatorPack:
+    """Read a list's bytes; raises InvalidInput if they hold no indicator."""
+    verify_pack(name, confidence)
+    return parse_pack(name, data.decode("utf-8-sig", "replace"), confidence=confidence)
 
 
 def import_pack(home: Path, pack: IndicatorPack, digest: str, *, now: float, dry_run: bool = False) -> PackInfo:

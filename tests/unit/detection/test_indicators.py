@@ -5,6 +5,7 @@ import pytest
 from tests.unit.detection.builders import NOW, event, findings, flow, host, rules
 from thingward.detection.indicators import Indicator, IndicatorMatcher, parse_indicator, parse_pack
 from thingward.detection.rules import Content
+from thingward.detection.stage import DetectionStage
 from thingward.model.errors import InvalidInput
 from thingward.model.observation import DnsData, Endpoint, HttpData, TlsData
 
@@ -86,7 +87,10 @@ def test_what_is_no_list_is_refused(text):
         ("x." * 200, "line 1: longer than a name can be"),
         ("id,what\n1,scanner\n", "in 2 entries; line 1: none of 2 fields is one: id"),
         ('{"type": "bundle",\n "objects": [}', "line 2: not JSON"),
-        ('{"objects": [{"type": "indicator", "id": "i1", "pattern": "[file:name]"}]}', "i1: a pattern on something else"),
+        (
+            '{"objects": [{"type": "indicator", "id": "i1", "pattern": "[file:name]"}]}',
+            "i1: a pattern on something else",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said_with_its_place(text, why):
@@ -157,3 +161,20 @@ def test_being_knocked_at_is_no_alert():
 
 def test_without_packs_nothing_matches():
     assert rules([flow(Endpoint(ip="45.33.32.156", port=6667), time=NOW)]) == set()
+
+
+def test_other_lists_are_looked_for_while_it_runs_and_nothing_is_forgotten():
+    stage = DetectionStage(Content())
+    assert [f.rule for f in rules([flow(host(9), src=host(1))], stage=stage)] == []
+    scan = [flow(host(n, 23), src=host(66, 40000 + n), time=NOW + n / 10) for n in range(1, 60)]
+    half = 2
+    stage.feed(scan[:half], NOW)
+    stage.use(Content(matcher=matcher()))
+    found = findings(scan[half:], stage=stage)
+    whole = findings(scan, stage=DetectionStage(Content()))
+    assert [(f.rule, f.count, f.first) for f in found] == [(f.rule, f.count, f.first) for f in whole]
+    bad = flow(Endpoint(ip="45.33.32.156", port=443), time=NOW + 100)
+    assert "indicator.match" in [f.rule for f in findings([bad], stage=stage)]
+    stage.use(Content())
+    later = flow(Endpoint(ip="185.244.25.1", port=443), time=NOW + 200)
+    assert "indicator.match" not in [f.rule for f in findings([later], stage=stage)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from thingward.apps.cli.client import DryRun, Output, show
-from thingward.model.errors import InvalidInput
+from thingward.apps.cli.client import Client, DryRun, Output, connect, show, show_result
+from thingward.model.errors import InvalidInput, Unavailable
 from thingward.runtime.config import load_settings
+from thingward.runtime.local_access import read_local_access
+from thingward.runtime.pack_info import PackInfo
 
 pack = App(name="pack")
 #: Lines of one list that are shown with why they are no indicators.
@@ -28,25 +31,31 @@ def import_lists(
     data_dir: DataDir = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Import lists of indicators. A list of the same name is replaced; core uses them from its next start."""
+    """Import lists of indicators. A list of the same name is replaced; a platform that runs looks for them at once."""
     from thingward.runtime.packs import import_pack, read_pack
 
     if not files:
         raise InvalidInput("name at least one list.", hint="See thingward pack import --help.")
     if name and len(files) > 1:
         raise InvalidInput("--name goes with one list.")
-    home = _home(data_dir)
+    home, there = _home(data_dir), _elsewhere()
     verb = "would import" if dry_run else "imported"
     for file in files:
         found, digest = read_pack(file, name=name, confidence=confidence)
-        info = import_pack(home, found, digest, now=time.time(), dry_run=dry_run)
-        sys.stdout.write(f"{verb} {info.name}: {info.count} indicators, {info.refused} lines were none.\n")
+        if there is None:
+            import_pack(home, found, digest, now=time.time(), dry_run=dry_run)
+        else:
+            params = {"name": found.name, "confidence": confidence}
+            there.raw("POST", "/packs", params=params, content=file.read_bytes(), dry_run=dry_run)
+        sys.stdout.write(
+            f"{verb} {found.name}: {len(found.indicators)} indicators, {found.refused_count} lines were none.\n"
+        )
         for line in found.refused[:SHOWN]:
             sys.stderr.write(f"  {file}, {line}\n")
         if found.refused_count > SHOWN:
             sys.stderr.write(f"  {file}: and {found.refused_count - SHOWN} more that are no indicators\n")
-    if not dry_run:
-        sys.stdout.write("A platform that runs uses them after its next start.\n")
+    if not dry_run and there is None:
+        _tell_platform(data_dir)
 
 
 @pack.command(name="list")
@@ -54,10 +63,18 @@ def list_lists(*, data_dir: DataDir = None, output: Output = "table") -> None:
     """List imported packs with their age and size."""
     from thingward.runtime.packs import list_packs, packs_text
 
-    infos, now = list_packs(_home(data_dir)), time.time()
-    rows = [{**msgspec.to_builtins(info), "age_days": round((now - info.imported) / 86400, 1)} for info in infos]
+    now, there = time.time(), _elsewhere()
+    if there is not None:
+        infos = [msgspec.convert({"digest": row["version"], **row}, PackInfo) for row in there.pages("/packs")]
+    else:
+        infos = list_packs(_home(data_dir))
+    rows = [
+        {**msgspec.to_builtins(info), "version": info.version, "age_days": round((now - info.imported) / 86400, 1)}
+        for info in infos
+    ]
     columns = {
         "name": "name",
+        "version": "version",
         "indicators": "count",
         "not read": "refused",
         "confidence": "confidence",
@@ -71,11 +88,36 @@ def list_lists(*, data_dir: DataDir = None, output: Output = "table") -> None:
 
 @pack.command(name="remove")
 def remove_list(name: str, *, data_dir: DataDir = None, dry_run: DryRun = False) -> None:
-    """Forget a pack; core goes on with it until its next start."""
+    """Forget a pack; a platform that runs stops looking for it at once."""
     from thingward.runtime.packs import remove_pack
 
+    if (there := _elsewhere()) is not None:
+        show_result("table", there.call("DELETE", f"/packs/{name}", dry_run=dry_run))
+        return
     info = remove_pack(_home(data_dir), name, dry_run=dry_run)
     sys.stdout.write(f"{'would remove' if dry_run else 'removed'} {info.name}, {info.count} indicators.\n")
+    if not dry_run:
+        _tell_platform(data_dir)
+
+
+def _elsewhere() -> Client | None:
+    """Give the platform that the environment names, None for the one of the data folder."""
+    return connect() if os.environ.get("THINGWARD_URL") else None
+
+
+def _tell_platform(data_dir: Path | None) -> None:
+    """Let the platform of this data folder load its packs anew, if one runs."""
+    settings = load_settings(overrides={"data_dir": str(data_dir) if data_dir else None})
+    access = read_local_access(settings.run_dir)
+    if access is None:
+        sys.stdout.write("No platform runs here: the next one that starts goes by this.\n")
+        return
+    try:
+        Client(access.url, access.token, access.ca_file).call("POST", "/packs/reload")
+    except Unavailable:
+        sys.stdout.write("The platform does not answer: it goes by this after its next start.\n")
+        return
+    sys.stdout.write("The platform that runs goes by this now.\n")
 
 
 def _home(data_dir: Path | None) -> Path:

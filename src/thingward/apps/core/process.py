@@ -25,13 +25,14 @@ from thingward.apps.core.outbox import EventOutbox
 from thingward.apps.core.own import OwnStatus
 from thingward.apps.core.previews import Previews
 from thingward.apps.core.recover import Recovered, Recovery, adopt_safely
+from thingward.apps.core.shelf import PackShelf
 from thingward.model.action import Action, Approval, EnforcementState, Outcome
 from thingward.model.codec import encode_batch
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Case, Finding
 from thingward.model.flow import Command, Notify
 from thingward.model.ids import DEFAULT_TENANT, hashed_uid
-from thingward.model.intent import Intent, StartAttack, TestNotification
+from thingward.model.intent import ImportPack, Intent, LoadPacks, RemovePack, StartAttack, TestNotification
 from thingward.model.observation import Observation
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.profile import Learnt, Preview
@@ -75,7 +76,8 @@ class Core:
         self.own = OwnStatus(settings.site.name, self.started)
         self.control: ControlStore = open_control(settings)
         self.journal = open_journal(settings)
-        self.road, self.stages = compose_core(settings)
+        self.packs = PackShelf(settings.home)
+        self.road, self.stages = compose_core(settings, self.packs.load())
         self.commits = Commits(self.control, INDEXED)
         spool = file_spool(settings.home / "spool" / "store", max_bytes=SPOOL_LIMIT_BYTES)
         self.store_link = UnixLinkClient(channels.socket_of(settings, "store"), name="core", spool=spool)
@@ -193,6 +195,8 @@ class Core:
             await self.teller.test(body.channel, message)
         elif isinstance(body, StartAttack):
             await self.server.push(channels.DEMO, msgspec.msgpack.encode(body.device))
+        elif isinstance(body, ImportPack | RemovePack | LoadPacks):
+            await self.packs.perform(body, self.stages.detection, self.clock.now())
 
     async def _show(self, records: Sequence[Record]) -> None:
         """Hand on what passed: to watchers, ways out, and what is worked out from it."""
@@ -290,7 +294,7 @@ class Core:
         engine, monotonic = self.engine, self.clock.monotonic()
         away_since = self.outbox.away_since
         away_s = monotonic - away_since if away_since is not None else 0.0
-        problems = []
+        problems = list(self.packs.problems)
         if engine.unsafe_since:
             problems.append("The journal cannot be written: nothing is acknowledged. Free some space on the disk.")
         if self.commits.trouble:
@@ -317,6 +321,7 @@ class Core:
             counters=counters,
             stages=self.road.metrics,
             problems=tuple(problems),
+            packs=self.packs.infos,
         )
 
 

@@ -15,6 +15,7 @@ from thingward.model.record import Record
 from thingward.ports.control_store import ControlStore
 from thingward.ports.enforcer import EnforcerStatus
 from thingward.ports.event_store import EventStore
+from thingward.runtime.pack_info import PackInfo
 
 State = Literal["running", "starting", "stopped", "failed", "unknown"]
 
@@ -57,6 +58,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         started: when the platform started, seconds since 1970.
         enforcer: what the warden holds; None if there is none.
         counters: counters of core for /metrics, name to value.
+        packs: indicator packs in use.
         problems: what is wrong now, one plain line each, with what to do.
     """
 
@@ -68,6 +70,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     enforcer: EnforcerStatus | None = None
     store_bytes: int = 0
     counters: dict[str, float] = {}
+    packs: tuple[PackInfo, ...] = ()
     problems: tuple[str, ...] = ()
 
 

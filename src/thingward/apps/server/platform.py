@@ -131,6 +131,7 @@ class PlatformBackend:
             enforcer=enforcer,
             store_bytes=store.file_bytes + store.wal_bytes if store else 0,
             counters=dict(core.counters) if core else {},
+            packs=core.packs if core else (),
             problems=tuple(problems),
         )
 

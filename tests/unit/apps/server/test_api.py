@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 
@@ -454,3 +455,22 @@ def test_device_filters_are_exact_page_by_page(api):
         assert len(page["items"]) == 1, "no page is shorter than asked for"
     assert set(found) == wanted
     assert api.get("/devices?device_class=A").json()["items"] == [r for r in everything if r["device_class"] == "A"]
+
+
+def test_packs_are_imported_listed_with_version_and_age_and_removed(api):
+    text = b"# list\n198.51.100.7\n198.51.100.8\nno indicator here\n"
+    dry = api("POST", "/packs?name=bad&dry_run=true", content=text).json()
+    assert (dry["dry_run"], dry["plan"][0]) == (True, "pack bad: 2 indicators, 1 lines were none")
+    assert api.get("/packs").json()["items"] == []
+    made = api("POST", "/packs?name=bad&confidence=0.6", content=text)
+    assert made.status_code == 200, made.text
+    (row,) = api.get("/packs").json()["items"]
+    assert (row["name"], row["count"], row["refused"]) == ("bad", 2, 1)
+    assert row["version"] == hashlib.sha256(text).hexdigest()[:12]
+    assert row["age_s"] >= 0
+    assert api.get("/status").json()["packs"][0]["version"] == row["version"]
+    problem(api("POST", "/packs?name=bad", content=b"nothing that could be looked for"), 422, "input.invalid")
+    problem(api("POST", "/packs?name=..%2Fx", content=text), 422, "input.invalid")
+    assert api.post("/packs/reload", {}).status_code == 200
+    assert api("DELETE", "/packs/bad").status_code == 200
+    assert api.get("/packs").json()["items"] == []

@@ -269,6 +269,17 @@ def test_settings_forms(browser, core):
     assert "went out by webhook" in page.post("/settings/test", follow=True, channel="webhook").text
 
 
+def test_packs_are_imported_shown_and_removed(browser):
+    page = browser("ann")
+    assert "unknown, not ruled out" in page.get("/settings").text
+    text = page.post("/settings/packs", follow=True, name="my-list", list="198.51.100.7\nbad line here\n").text
+    assert "1 indicators, 1 lines were none" in text
+    assert "my-list" in text
+    assert "No indicator in" in page.post("/settings/packs", follow=True, name="x", list="nothing at all here").text
+    assert "is no name of a pack" in page.post("/settings/packs", follow=True, name="../x", list="198.51.100.7").text
+    assert "is removed" in page.post("/settings/packs/my-list/remove", follow=True).text
+
+
 def test_secrets_are_shown_once(browser):
     page = browser("admin")
     answer = page.post("/account/tokens", **{"name": "t", "scope devices:read": "1", "days": "3"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -22,8 +23,11 @@ from thingward.model.intent import (
     Answer,
     ExportEvidence,
     ImportFlowLog,
+    ImportPack,
     ImportRecords,
     Intent,
+    LoadPacks,
+    RemovePack,
     StartAttack,
     TestNotification,
 )
@@ -34,8 +38,11 @@ from thingward.ports.enforcer import EnforcerStatus
 from thingward.response.stage import ResponseStage
 from thingward.runtime.desk import Decision, Desk, DeskContext
 from thingward.runtime.desk_identity import identity_handlers
+from thingward.runtime.desk_packs import import_list
 from thingward.runtime.desk_records import import_observations
 from thingward.runtime.desk_response import response_handlers
+from thingward.runtime.pack_info import PackInfo
+from thingward.runtime.packs import pack_of
 
 
 class TinyCore:
@@ -76,6 +83,9 @@ class TinyCore:
             ImportRecords: _import,
             ImportFlowLog: self._push,
             ExportEvidence: _evidence,
+            ImportPack: lambda intent, context: import_list(intent),
+            RemovePack: lambda intent, context: Decision(target=intent.body.name),  # type: ignore[union-attr]
+            LoadPacks: lambda intent, context: Decision(plan=("load all packs of the data folder",)),
         }
         self.desk = Desk(handlers)
 
@@ -90,7 +100,26 @@ class TinyCore:
     def decide(self, intent: Intent) -> Answer:
         answer, records = self.desk.handle(intent, self.control, random=secrets.token_bytes, now=self.time)
         self.take(records)
+        if answer.ok and not intent.body.dry_run:
+            self._shelve(intent.body)
         return answer
+
+    def _shelve(self, body: object) -> None:
+        """Keep packs as core does: only what is known of them."""
+        packs = {info.name: info for info in self.health_now.packs}
+        if isinstance(body, RemovePack):
+            packs.pop(body.name, None)
+        elif isinstance(body, ImportPack):
+            pack = pack_of(body.name, body.text, confidence=body.confidence)
+            digest = hashlib.sha256(body.text).hexdigest()
+            packs[body.name] = PackInfo(
+                name=body.name,
+                digest=digest,
+                imported=self.time,
+                count=len(pack.indicators),
+                refused=pack.refused_count,
+            )
+        self.health_now = msgspec.structs.replace(self.health_now, packs=tuple(packs.values()))
 
     def take(self, records: Sequence[Record]) -> None:
         """Journal, road and store in one: what comes out is kept and passed on."""

@@ -11,6 +11,7 @@ from thingward.apps.server.backend import ProcessHealth, SourceHealth
 from thingward.model.principal import Principal, Role, Session, Token
 from thingward.ports.control_store import Page
 from thingward.ports.enforcer import EnforcerStatus
+from thingward.runtime.pack_info import PackInfo
 
 T = TypeVar("T")
 
@@ -292,6 +293,18 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
 
 
+class PackView(msgspec.Struct, frozen=True, kw_only=True):
+    """An indicator pack in use."""
+
+    name: str
+    version: Annotated[str, Meta(description="Beginning of the SHA-256 of the list as it was imported.")]
+    imported: Annotated[float, Meta(description="Seconds since 1970.")]
+    age_s: float
+    count: Annotated[int, Meta(description="Indicators.")]
+    refused: Annotated[int, Meta(description="Lines that were none.")] = 0
+    confidence: float = 0.8
+
+
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """How the platform is: processes, sources with their blind time, store, enforcer."""
 
@@ -304,6 +317,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     events: Annotated[dict[str, int], Meta(description="Stored events of the last 24 hours by kind.")]
     problems: tuple[str, ...]
     enforcer: EnforcerStatus | None = None
+    packs: Annotated[tuple[PackView, ...], Meta(description="Indicator packs in use.")] = ()
 
 
 class CaptureResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +327,19 @@ class CaptureResult(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[dict[str, Any], ...]
     findings: tuple[dict[str, Any], ...]
     sources: tuple[dict[str, Any], ...]
+
+
+def pack_view(info: PackInfo, now: float) -> PackView:
+    """Show a pack with its age."""
+    return PackView(
+        name=info.name,
+        version=info.version,
+        imported=info.imported,
+        age_s=max(now - info.imported, 0.0),
+        count=info.count,
+        refused=info.refused,
+        confidence=info.confidence,
+    )
 
 
 def user_view(row: Principal) -> UserView:

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
-from thingward.apps.server.api.schemas import StatusView
+from thingward.apps.server.api.schemas import StatusView, pack_view
 from thingward.apps.server.backend import Health
 from thingward.apps.server.callers import PUBLIC, caller_of, verify
 from thingward.apps.server.deps import Deps
@@ -39,6 +39,7 @@ async def status_of(deps: Deps) -> StatusView:
         events=events,
         problems=tuple(problems),
         enforcer=health.enforcer,
+        packs=tuple(pack_view(info, deps.now()) for info in health.packs),
     )
 
 

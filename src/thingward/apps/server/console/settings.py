@@ -8,11 +8,12 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from thingward.apps.server.api.packs import import_text
 from thingward.apps.server.api.rules import rule_of
-from thingward.apps.server.api.schemas import RuleBody, token_view, user_view
+from thingward.apps.server.api.schemas import RuleBody, pack_view, token_view, user_view
 from thingward.apps.server.callers import Caller
 from thingward.apps.server.console.form_step import Step, form_post
-from thingward.apps.server.console.screen import Screen
+from thingward.apps.server.console.screen import Screen, sentence
 from thingward.apps.server.deps import Deps
 from thingward.apps.server.settings import limits_now, settings_now
 from thingward.identity.access import ALL_SCOPES
@@ -23,10 +24,12 @@ from thingward.model.intent import (
     CreateLoginLink,
     CreateToken,
     DeleteRule,
+    ImportPack,
     PutLimits,
     PutRule,
     PutSetting,
     PutUser,
+    RemovePack,
     RevokeToken,
     SetPassword,
     TestNotification,
@@ -36,8 +39,8 @@ from thingward.model.principal import Principal, Role, Token
 CHANNELS = ("webhook", "email", "syslog")
 
 
-@get("/settings", access="settings:read", sync_to_thread=True)
-def settings_page(
+@get("/settings", access="settings:read")
+async def settings_page(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
     """Show limits, rules, notifications and all settings."""
@@ -50,6 +53,7 @@ def settings_page(
         changeable=[row for row in rows if row.changeable],
         fixed=[row for row in rows if not row.changeable],
         channels=CHANNELS,
+        packs=[pack_view(info, deps.now()) for info in (await deps.backend.health()).packs],
         people=screen.people(),
     )
 
@@ -95,6 +99,25 @@ async def delete_rule(step: NamedDependency[Step], uid: FromPath[str]) -> Respon
     """Delete a response rule."""
     said = "Deleted. What it did stays in force until its end."
     return await step.perform(DeleteRule(rule=uid), to="/settings#rules", said=said)
+
+
+@form_post("/settings/packs", access=ImportPack, operation="importPack")
+async def put_pack(step: NamedDependency[Step]) -> Response[Any]:
+    """Import a pasted list."""
+    name, text = step.form.text("name", 64), step.form.fields.get("list", "")
+    share = min(max(step.form.number("confidence", 80), 1), 100) / 100
+    try:
+        result = await import_text(step.ask, name, text.encode(), share)
+    except ThingwardError as error:
+        return step.tell(sentence(str(error)), to="/settings#packs", is_error=True)
+    return step.tell(f"Looked for from now on: {result.plan[0]}.", to="/settings#packs")
+
+
+@form_post("/settings/packs/{name:str}/remove", access=RemovePack, operation="removePack")
+async def remove_pack(step: NamedDependency[Step], name: FromPath[str]) -> Response[Any]:
+    """Forget a pack."""
+    said = f"Pack {name} is removed: detection no longer looks for it."
+    return await step.perform(RemovePack(name=name), to="/settings#packs", said=said)
 
 
 @form_post("/settings/value", access=PutSetting, operation="putSetting")
@@ -205,6 +228,8 @@ HANDLERS = (
     settings_page,
     put_limits,
     put_rule,
+    put_pack,
+    remove_pack,
     delete_rule,
     put_setting,
     test_channel,

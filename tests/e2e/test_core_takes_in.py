@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.e2e.platform_processes import Processes, Sender, until
 from thingward.inventory.adoption import pack_learnt
+from thingward.model.codec import encode_batch
 from thingward.model.errors import ThingwardError
-from thingward.model.ids import DEFAULT_TENANT
-from thingward.model.intent import ImportRecords
+from thingward.model.finding import Finding
+from thingward.model.ids import DEFAULT_TENANT, Uid, hashed_uid
+from thingward.model.intent import ImportPack, ImportRecords, LoadPacks, RemovePack
 from thingward.model.observation import Endpoint, FlowData, Observation
 from thingward.model.profile import MudProfile
 from thingward.ports.control_store import ControlStore
+from thingward.runtime import channels
 from thingward.runtime.compose import compose_guard, open_control_reader
 from thingward.runtime.guard_result import DeviceView, GuardResult, result_batches
+from thingward.runtime.packs import import_pack, read_pack
 from thingward.runtime.stages import RoadPlan
 
 pytestmark = pytest.mark.servers
@@ -35,16 +41,26 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 def old_flow(n: int) -> Observation:
     """Give a flow of last year's capture: the device calls a server of its maker every hour."""
-    time = 1_760_000_000.0 + n * 3600.0
+    at = 1_760_000_000.0 + n * 3600.0
     data = FlowData(
-        flow=f"old-{n}", state="whole", first=time, last=time + 1, proto=6, packets_out=5, bytes_out=500, packets_in=5,
+        flow=f"old-{n}", state="whole", first=at, last=at + 1, proto=6, packets_out=5, bytes_out=500, packets_in=5,
         bytes_in=500, flags_out=0x1B, flags_in=0x1B, name="update.example",
     )  # fmt: skip
     return Observation(
-        uid=f"o-{n}", tenant=DEFAULT_TENANT, time=time, source="guard:old.pcap",
+        uid=f"o-{n}", tenant=DEFAULT_TENANT, time=at, source="guard:old.pcap",
         src=Endpoint(mac=MAC, ip="192.168.1.15", port=10_000 + n),
         dst=Endpoint(mac="00:11:22:33:55:01", ip="198.51.100.200", port=443), data=data,
     )  # fmt: skip
+
+
+def bad_flow(n: int) -> Observation:
+    """Give a flow of now to an address that a list may name."""
+    now = time.time()
+    seen = old_flow(n)
+    assert isinstance(seen.data, FlowData)
+    data = msgspec.structs.replace(seen.data, flow=hashed_uid("bad", str(n)), first=now, last=now, name="")
+    dst = Endpoint(mac="00:11:22:33:55:01", ip="45.33.32.156", port=443)
+    return msgspec.structs.replace(seen, uid=Uid(f"bad-{n}"), time=now, dst=dst, data=data)
 
 
 def saved() -> tuple[str, list[bytes]]:
@@ -105,6 +121,50 @@ def test_live_learning_goes_on_from_what_was_saved(processes: Processes) -> None
         assert {acl.value for acl in live.acls} >= {"update.example"}, "what only the file showed is still known"
         assert live.settled.observed_s > 30 * DAY
         assert live.settled.flows <= 48 + 240
+        control.close()
+        await sender.link.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 120))
+    processes.stop()
+
+
+def test_packs_are_used_at_once_and_gone_at_once(processes: Processes) -> None:
+    async def scenario() -> None:
+        processes.start("core", "store")
+        sender = Sender(processes)
+        await sender.link.start()
+        control = await opened(processes)
+
+        async def matched() -> int:
+            numbers = iter(range(len(sender.sent) * 100, 10_000))
+            batch = [bad_flow(next(numbers)) for _ in range(3)]
+            await sender.link.send(channels.OBSERVATIONS, encode_batch(batch), priority=1)
+            sender.sent[len(sender.sent) + 1] = batch
+            await sender.drained()
+            return control.count(DEFAULT_TENANT, Finding, where={"rule": "indicator.match"})
+
+        assert await matched() == 0
+        assert (await sender.status()).packs == ()
+        refused = await sender.ask(ImportPack(name="bad", text=b"nothing at all to look for"))
+        assert not refused.ok
+        taken = await sender.ask_until_answered(ImportPack(name="bad", text=b"45.33.32.156\n"), "pack")
+        assert taken.ok, taken.message
+        (info,) = (await sender.status()).packs
+        assert (info.name, info.count) == ("bad", 1)
+        await matched()
+        await until(lambda: control.count(DEFAULT_TENANT, Finding, where={"rule": "indicator.match"}) > 0)
+        processes.kill("core")
+        processes.start("core")
+        assert (await sender.ask_until_answered(RemovePack(name="bad"), "gone")).ok
+        assert (await sender.status()).packs == ()
+        assert not list((processes.home / "packs").glob("*.pack"))
+        folder, listed = processes.home / "packs", processes.home.parent / "list.txt"
+        listed.write_text("198.51.100.4\n")
+        pack, digest = read_pack(listed)
+        import_pack(processes.home, pack, digest, now=time.time())
+        assert folder.is_dir()
+        assert (await sender.ask(LoadPacks())).ok
+        assert [info.name for info in (await sender.status()).packs] == ["list"]
         control.close()
         await sender.link.close()
 
