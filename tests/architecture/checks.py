@@ -48,7 +48,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
 # Where a package is imported by another name than it is installed by.
 INSTALLED_AS = {"markdown_it": "markdown-it-py", "sigma": "pysigma"}
 # Packages that are one engine.
-FAMILIES = {"alembic": "sqlalchemy", "uvloop": "asyncio"}
+FAMILIES = {"alembic": "sqlalchemy"}
 NO_ENGINE = frozenset({"thingward", "msgspec", "numpy", "structlog"})
 NUMPY_IN_MODEL = "columns.py"
 KERNEL = re.compile(r"(^|_)(kernels?|compile)$")

@@ -19,7 +19,7 @@ from thingward.runtime.config import Settings
 
 Verdict = Literal["ok", "warn", "fail"]
 _CAPABILITY = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
-_NEEDED = ("cryptography", "duckdb", "litestar", "msgspec", "numba", "numpy", "sqlalchemy", "uvicorn", "uvloop")
+_NEEDED = ("cryptography", "duckdb", "litestar", "msgspec", "numba", "numpy", "sqlalchemy", "uvicorn")
 LEAST_FREE_BYTES = 1 << 30
 
 
