@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from thingward.model.device import Device
 from thingward.model.intent import PutLimits, ReleaseDevice
 
 RUNS = 100
+#: Series of the whole platform, and attacks in each: three starts of the platform with 13 devices.
+SERIES = 3
+ATTACKS = 39
 
 
 class Child:
@@ -89,24 +92,38 @@ def _worst(inside: Child, what: str) -> float:
     return percentile([fact[what] for fact in facts], 0.99)
 
 
-@benchmark("enforce.quarantine", unit="s (p99 of 100)", better="less", rounds=1, limit=1.0)
+@benchmark("enforce.quarantine", unit="s (p99)", better="less", rounds=SERIES, limit=1.0)
 def quarantine(bench: Bench) -> Iterator[Pair]:
     """From a device's first bad packet to its last packet that came through: the whole platform, 1,000 packets/s beside.
 
     Each of the 13 devices attacks once per start of the platform, because a matter that is known raises no second alert.
+    The figure is the median of the series' p99, which with 39 attacks is the slowest one.
     """
     if os.geteuid() != 0 or not namespace_command():
         raise NotHere("needs root and network namespaces")
-    pair = Pair(
-        ours=lambda: percentile(asyncio.run(_attacks(bench.scratch)), 0.99), note="demo site; undo exact each run"
+    series: list[list[float]] = []
+
+    def measure() -> float:
+        series.append(asyncio.run(_attacks(bench.scratch / f"series-{len(series)}")))
+        return percentile(series[-1], 0.99)
+
+    yield Pair(ours=measure, note=lambda: _sum_up(series))
+
+
+def _sum_up(series: Sequence[Sequence[float]]) -> str:
+    every = [took for one in series for took in one]
+    p50 = ", ".join(f"{percentile(one, 0.5):.3f}" for one in series)
+    p99 = ", ".join(f"{percentile(one, 0.99):.3f}" for one in series)
+    return (
+        f"demo site, undo exact each run; {len(every)} attacks: p50 {percentile(every, 0.5):.3f}, "
+        f"p99 {percentile(every, 0.99):.3f}, slowest {max(every):.3f}; by series p50 {p50}, p99 {p99}"
     )
-    yield pair
 
 
 async def _attacks(folder: Path) -> list[float]:
     took: list[float] = []
     start = 0
-    while len(took) < RUNS:
+    while len(took) < ATTACKS:
         start += 1
         async with DemoRun(folder / f"start-{start}", "--skip-past", "--background", "1000") as demo:
             await demo.until("simulated devices live behind")
@@ -116,9 +133,8 @@ async def _attacks(folder: Path) -> list[float]:
             if not answer.ok:
                 raise RuntimeError(answer.message)
             for key, address in (await demo.site()).devices.items():
-                if len(took) < RUNS:
+                if len(took) < ATTACKS:
                     took.append(await _attack(demo, key, address))
-    (folder / "took.json").write_text(json.dumps(took))
     return took
 
 

@@ -43,12 +43,12 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Pair:
-    """What one round measures: a figure of ours and, where there is one, the peer's."""
+    """What one round measures: a figure of ours and, where there is one, the peer's. A note may be made at the end."""
 
     ours: Measure
     peer: Measure | None = None
     peer_name: str = ""
-    note: str = ""
+    note: str | Callable[[], str] = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _measure(pair: Pair, result: Result) -> None:
         steps = [(pair.ours, ours)] + ([(pair.peer, theirs)] if pair.peer else [])
         for measure, figures in steps if turn % 2 == 0 else reversed(steps):
             figures.append(float(measure()))
-    result.peer_name, result.note = pair.peer_name, pair.note
+    result.peer_name, result.note = pair.peer_name, pair.note() if callable(pair.note) else pair.note
     result.figures = {"ours": ours} | ({"peer": theirs} if theirs else {})
     result.ours = statistics.median(ours)
     compared = ours
