@@ -90,6 +90,15 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
     simulated: bool = False
 
 
+def device_name(device: Device) -> str:
+    """What to call a device: what a person says, else what it says of itself, else what it is and its address."""
+    if device.label or device.names:
+        return device.label or device.names[0]
+    what = " ".join(part for part in (device.maker, device.model or device.kind) if part)
+    address = (device.addresses or device.macs or (device.uid,))[0]
+    return f"{what} ({address})" if what else address
+
+
 class Correction(Record, frozen=True, kw_only=True, tag="correction"):
     """What a person says of a device; fields left None stay as they are. It outranks all evidence.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from thingward.model.action import Action, BlastRadius, Limits
-from thingward.model.device import Device
+from thingward.model.device import Device, device_name
 from thingward.wire.nft import canonical_target
 
 HOUR_S = 3600.0
@@ -163,7 +163,9 @@ def blast_of(situation: Situation, device: Device, targets: Targets) -> BlastRad
         for other in situation.devices.values()
         if other.uid == device.uid or not mine.isdisjoint(other.macs) or mine.intersection(other.addresses[:1])
     ]
-    warnings = [f"{name_of(other)} shares an address and is shut out too" for other in hit if other.uid != device.uid]
+    warnings = [
+        f"{device_name(other)} shares an address and is shut out too" for other in hit if other.uid != device.uid
+    ]
     if not targets.macs:
         warnings.append("no hardware address is known: the device can come back with another address")
     services = tuple(sorted({other.role for other in hit if other.role}))
@@ -173,14 +175,4 @@ def blast_of(situation: Situation, device: Device, targets: Targets) -> BlastRad
         fleet_share=min(round(max(len(hit), 1) / fleet, 4), 1.0),
         services=services,
         warnings=tuple(warnings[:8]),
-    )
-
-
-def name_of(device: Device) -> str:
-    """Name a device for people."""
-    return (
-        device.label
-        or (device.names[0] if device.names else "")
-        or (device.addresses[0] if device.addresses else "")
-        or (device.macs[0] if device.macs else device.uid)
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from thingward.model.action import Action, ActionKind, ActionState, Approval
-from thingward.model.device import Device
+from thingward.model.device import Device, device_name
 from thingward.model.errors import Conflict, InvalidInput, NotFound
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.intent import ApproveProfiles
@@ -18,7 +18,6 @@ from thingward.response.bounds import (
     Situation,
     Targets,
     blast_of,
-    name_of,
     protected_by,
     refuse,
     targets_of,
@@ -121,7 +120,7 @@ def _quarantine_lines(device: Device, action: Action, asked_s: float, most_s: fl
     blast = action.blast
     what = ", ".join((*action.macs, *action.addresses))
     lines = [
-        f"{name_of(device)}: everything from and to {what} is dropped for {duration(action.ttl_s)}; "
+        f"{device_name(device)}: everything from and to {what} is dropped for {duration(action.ttl_s)}; "
         f"ARP stays, so that it is found again",
         f"touches {blast.devices} device{'s' if blast.devices != 1 else ''}, {blast.fleet_share:.0%} of {action.site}",
     ]
@@ -142,7 +141,7 @@ def plan_release(situation: Situation, device: Device, request: Request) -> Plan
     """
     held = situation.quarantines.get(device.uid)
     if held is None:
-        raise Conflict(f"{name_of(device)} is not quarantined.", hint="Nothing needs to be undone.")
+        raise Conflict(f"{device_name(device)} is not quarantined.", hint="Nothing needs to be undone.")
     action = Action(
         uid=Uid("x-" + hashed_uid("action", request.tenant, "release", held.uid, request.seed)[:30]),
         tenant=Tenant(request.tenant),
@@ -163,7 +162,7 @@ def plan_release(situation: Situation, device: Device, request: Request) -> Plan
         dry_run=request.dry_run,
     )
     lines = (
-        f"{name_of(device)}: the quarantine {held.uid} of {', '.join((*held.macs, *held.addresses))} ends now",
+        f"{device_name(device)}: the quarantine {held.uid} of {', '.join((*held.macs, *held.addresses))} ends now",
         "the rules are then exactly what they were before it",
     )
     return Plan(records=(action,), lines=lines)
@@ -195,7 +194,7 @@ def plan_approval(
         profile, held = profiles.get(device.uid), approvals.get(device.uid)
         skip = _why_not(situation, device, profile, held, include_unsettled=body.include_unsettled)
         if skip or profile is None:
-            lines.append(f"{name_of(device)}: left out: {skip}")
+            lines.append(f"{device_name(device)}: left out: {skip}")
             continue
         approval = _approval(body, device, profile, held, request)
         if held is not None:
@@ -273,7 +272,7 @@ def _approval(
 def _approval_line(device: Device, profile: MudProfile, approval: Approval) -> str:
     state = "settled" if profile.settled.is_settled else f"{profile.origin}, not settled"
     return (
-        f"{name_of(device)}: {len(profile.acls)} entries of profile version {profile.version} ({state}) in force, "
+        f"{device_name(device)}: {len(profile.acls)} entries of profile version {profile.version} ({state}) in force, "
         f"{approval.added} added, {approval.removed} removed; all else is refused"
     )
 
@@ -293,7 +292,7 @@ def plan_withdrawal(approval: Approval, device: Device | None, request: Request)
         withdrawn_at=request.now,
         comment=(request.reason or approval.comment)[:500],
     )
-    name = name_of(device) if device else approval.device
+    name = device_name(device) if device else approval.device
     return Plan(records=(withdrawn,), lines=(f"{name}: nothing is refused any more; it is observed again",))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from thingward.model.action import Action, ActionKind, ActionState, Approval, Limits, Outcome, ResponseRule
-from thingward.model.device import Device
+from thingward.model.device import Device, device_name
 from thingward.model.finding import Case, CaseState, Finding
 from thingward.model.flow import Apply, Command, Notify, Output
 from thingward.model.ids import hashed_uid
@@ -16,7 +16,7 @@ from thingward.model.packed import unpack
 from thingward.model.principal import SettingValue
 from thingward.model.record import Record
 from thingward.response.book import Asked, Book
-from thingward.response.bounds import Situation, name_of
+from thingward.response.bounds import Situation
 from thingward.response.cases import NoteKind, add_action, add_finding, add_note, case_key, matter_of, open_case
 from thingward.response.outcomes import Closed, close_action, expire_action
 from thingward.response.plan import Request, plan_quarantine
@@ -171,7 +171,7 @@ class ResponseStage:
             if not finding.is_alert and rule is None:
                 return finding
             device = book.devices.get(finding.device or finding.target)
-            case = open_case(finding, name_of(device) if device else "")
+            case = open_case(finding, device_name(device) if device else "")
             self._notify(turn, finding, case.uid, case.title, finding.reason, finding.severity, "opened")
         elif finding.is_alert and (finding.severity > case.severity or finding.rule not in case.rules):
             self._notify(turn, finding, case.uid, finding.title, finding.reason, finding.severity, "grew")
@@ -207,7 +207,7 @@ class ResponseStage:
             book.keep_action(action)
             text = f"not quarantined by rule {rule.name}: {plan.refusal.reason}"
             self._note(book, action, turn, text, kind="action")
-            self._notify(turn, action, action.case, f"{name_of(device)} was not quarantined", text, 4, "refused")
+            self._notify(turn, action, action.case, f"{device_name(device)} was not quarantined", text, 4, "refused")
 
     def _on_action(self, book: Book, action: Action, turn: _Turn) -> Record:
         """Carry out what a person requested, once."""
@@ -251,7 +251,7 @@ class ResponseStage:
         self._note(book, action, turn, closed.text, kind="outcome", state=closed.case_state)
         if closed.urgency:
             device = book.devices.get(action.device)
-            title = f"{name_of(device) if device else action.device}: {closed.title}"
+            title = f"{device_name(device) if device else action.device}: {closed.title}"
             self._notify(turn, action, action.case, title, closed.text, closed.urgency, action.state)
 
     def _ask_again(self, book: Book, action: Action, asked: Asked, turn: _Turn) -> None:

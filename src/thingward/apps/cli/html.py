@@ -5,6 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from thingward.apps.cli import plots, words
+from thingward.model.device import device_name
 from thingward.runtime.guard_result import GuardResult
 
 
@@ -16,7 +17,7 @@ def render_html(result: GuardResult) -> str:
     environment.filters.update(
         time=words.time_text,
         severity=words.severity_text,
-        name=words.device_name,
+        name=device_name,
         identity=words.identity_text,
         acl=words.acl_text,
         settled=words.settled_text,
@@ -28,5 +29,5 @@ def render_html(result: GuardResult) -> str:
         packets=sum(report.data.packets for report in result.sources),
         unknown=sum(1 for view in views if not view.device.identified and not view.device.group),
         settled=sum(1 for view in views if view.profile and view.profile.settled.is_settled),
-        names={view.device.uid: words.device_name(view.device) for view in views},
+        names={view.device.uid: device_name(view.device) for view in views},
     )

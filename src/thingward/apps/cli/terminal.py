@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from thingward.apps.cli import words
+from thingward.model.device import device_name
 from thingward.model.profile import Preview
 from thingward.runtime.guard_result import DeviceView, GuardResult
 
@@ -87,7 +88,7 @@ def _device_row(view: DeviceView) -> tuple[str, ...]:
     finding = f"[{_COLOURS[worst]}]{len(view.findings)} {words.severity_text(worst)}[/]" if worst else "-"
     role = f" ({device.role})" if device.role else ""
     return (
-        escape(words.device_name(device) + role),
+        escape(device_name(device) + role),
         escape("\n".join(where)),
         escape(words.identity_text(device)),
         str(len(learnt)) if learnt else "-",
@@ -98,7 +99,7 @@ def _device_row(view: DeviceView) -> tuple[str, ...]:
 
 def _findings(result: GuardResult) -> Table:
     table = _table("Findings", {"severity": "", "what": "", "device": "", "why": "", "times": "figure"})
-    names: dict[str, str] = {view.device.uid: words.device_name(view.device) for view in result.views}
+    names: dict[str, str] = {view.device.uid: device_name(view.device) for view in result.views}
     for finding in result.findings[:MAX_FINDINGS]:
         colour = _COLOURS.get(finding.severity, "white")
         table.add_row(
@@ -128,7 +129,7 @@ def _print_previews(console: Console, result: GuardResult) -> None:
     for view in judged[:MAX_DEVICES]:
         preview = view.preview
         if preview is not None:
-            table.add_row(escape(words.device_name(view.device)), *_preview_row(preview))
+            table.add_row(escape(device_name(view.device)), *_preview_row(preview))
     console.print(table)
     _print_rest(console, len(judged), MAX_DEVICES, "previews")
 

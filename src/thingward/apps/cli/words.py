@@ -52,15 +52,6 @@ def severity_text(severity: int) -> str:
     return SEVERITY_NAMES.get(severity, "Unknown").lower()
 
 
-def device_name(device: Device) -> str:
-    """Give what a person would call the device: label, name, model, maker, else its address."""
-    for text in (device.label, *device.names[:1], device.model):
-        if text:
-            return text
-    where = device.macs[0] if device.macs else (device.addresses[0] if device.addresses else device.uid)
-    return f"{device.maker} {where}" if device.maker else where
-
-
 def identity_text(device: Device) -> str:
     """Give what it is, `unknown` where nobody can say."""
     parts = [part for part in (device.maker, device.model, device.kind) if part]

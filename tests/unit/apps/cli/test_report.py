@@ -13,7 +13,7 @@ from thingward.apps.cli import plots, words
 from thingward.apps.cli.html import render_html
 from thingward.apps.cli.lines import result_lines
 from thingward.apps.cli.terminal import print_result
-from thingward.model.device import Device
+from thingward.model.device import Device, device_name
 from thingward.model.profile import Settledness
 from thingward.runtime.guard_result import GuardResult
 
@@ -105,4 +105,4 @@ def test_words(given, text):
 def test_a_device_that_nobody_knows_is_unknown():
     device = Device(uid="d", tenant="default", time=0.0, source="t", macs=("02:00:00:00:00:01",), maker="Acme")
     assert words.identity_text(device) == "unknown (Acme)"
-    assert words.device_name(device) == "Acme 02:00:00:00:00:01"
+    assert device_name(device) == "Acme (02:00:00:00:00:01)"
