@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -216,7 +217,8 @@ class CaptureDesk:
             (folder / "capture").unlink(missing_ok=True)
         result = self.result(uid) if (folder / "result.msgpack").is_file() else None
         if result is None or (code != 0 and not result.views):
-            reason = next((r.data.error for r in result.sources if r.data.error), "") if result else said
+            reason = next((r.data.error for r in result.sources if r.data.error), "") if result else ""
+            reason = reason or (said if code >= 0 else "")
             self._update(uid, state="failed", ended=self._now(), error=reason or _ended(code))
             return
         self._update(uid, state="done", ended=self._now(), step="", share=1.0, summary=summarise(result))
@@ -240,11 +242,11 @@ class CaptureDesk:
                 said, _ = await asyncio.gather(_last_line(child.stderr), self._follow(uid, child.stdout))
                 return await child.wait(), said
         except TimeoutError:
-            return -9, f"it took longer than {options.capture_time_limit_s} seconds."
+            return 1, f"it took longer than the {options.capture_time_limit_s} s that a dropped capture may take."
         finally:
             if child.returncode is None:
                 with suppress(ProcessLookupError):
-                    child.kill()
+                    os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
                 await child.wait()
 
     async def _follow(self, uid: str, lines: asyncio.StreamReader | None) -> None:
@@ -294,7 +296,7 @@ def _clean(name: str) -> str:
 
 def _ended(code: int) -> str:
     if code < 0:
-        return f"it was ended by signal {-code}: it needed more time or memory than a dropped capture may use."
+        return "it was ended: it needed more time or memory than a dropped capture may use; try `thingward guard FILE`."
     return f"it could not be judged (exit code {code})."
 
 

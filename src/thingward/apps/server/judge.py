@@ -47,6 +47,9 @@ def main(arguments: list[str]) -> int:
     except ThingwardError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except MemoryError:
+        sys.stderr.write("it needs more memory than a dropped capture may use (server.capture_memory_mb).\n")
+        return 2
     Path(output).write_bytes(msgspec.msgpack.encode(result))
     return result.exit_code
 
