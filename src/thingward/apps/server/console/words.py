@@ -8,6 +8,7 @@ from typing import Final
 from markupsafe import Markup
 
 from thingward.model.action import Action, Limits
+from thingward.model import device as model
 from thingward.model.device import Device
 from thingward.model.profile import Acl, PeerKind
 
@@ -173,16 +174,8 @@ def severity_word(severity: int) -> str:
 
 
 def device_name(device: Device | None, fallback: str = "") -> str:
-    """What to call a device: what a person says, else what it says of itself, else its kind and address."""
-    if device is None:
-        return fallback or "unknown device"
-    if device.label:
-        return device.label
-    if device.names:
-        return device.names[0]
-    what = " ".join(part for part in (device.maker, device.model or device.kind) if part)
-    where = (device.addresses or device.macs or (device.uid,))[0]
-    return f"{what} ({where})" if what else where
+    """What to call a device that may be gone."""
+    return model.device_name(device) if device else fallback or "unknown device"
 
 
 def service(proto: int, port: int, port_to: int = 0) -> str:
