@@ -7,8 +7,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from thingward.model.action import Action, Limits
 from thingward.model import device as model
+from thingward.model.action import Action, Limits
 from thingward.model.device import Device
 from thingward.model.profile import Acl, PeerKind
 
