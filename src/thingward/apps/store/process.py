@@ -27,6 +27,8 @@ IDLE_WAL_BYTES: Final = 4 << 20
 IDLE_S: Final = 5.0
 WATCH_S: Final = 2.0
 
+#: How often the size of the store is looked at, in seconds.
+SHRINK_S: Final = 60.0
 _batches = msgspec.msgpack.Decoder(list[Event | Finding])
 _log = structlog.get_logger("store")
 
@@ -34,11 +36,20 @@ _log = structlog.get_logger("store")
 class StoreShell:
     """The handlers of the store's channels, and its housekeeping."""
 
-    def __init__(self, store: DuckdbEventStore, path: Path) -> None:
+    def __init__(self, store: DuckdbEventStore, path: Path, limit_bytes: int) -> None:
         self._store = store
         self._path = path
+        self._limit_bytes = limit_bytes
+        self._next_shrink = 0.0
         self._last_append = 0.0
-        self._counters = {"batches": 0.0, "events": 0.0, "repeats": 0.0, "checkpoints": 0.0, "refused": 0.0}
+        self._counters = {
+            "batches": 0.0,
+            "events": 0.0,
+            "repeats": 0.0,
+            "checkpoints": 0.0,
+            "refused": 0.0,
+            "shrunk": 0.0,
+        }
 
     async def take_events(self, peer: str, frame: Frame) -> None:
         """Acknowledge when durable; a batch may hold several tenants' events."""
@@ -79,13 +90,27 @@ class StoreShell:
                     self._counters["checkpoints"] += 1
                 except ThingwardError as error:
                     _log.warning("no checkpoint", reason=str(error))
+            if time.monotonic() >= self._next_shrink:
+                self._next_shrink = time.monotonic() + SHRINK_S
+                await self._shrink()
+
+    async def _shrink(self) -> None:
+        """Keep the store below its limit: rather the newest events than none at all on a full disk."""
+        try:
+            gone = await asyncio.to_thread(self._store.shrink, self._limit_bytes)
+        except ThingwardError as error:
+            _log.warning("cannot shrink", reason=str(error))
+            return
+        if gone:
+            self._counters["shrunk"] += gone
+            _log.warning("the event store reached its limit: the oldest events are deleted", events=gone)
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the store until told to stop."""
     keep_capabilities(())
     store = open_events(settings)
-    shell = StoreShell(store, events_file(settings))
+    shell = StoreShell(store, events_file(settings), settings.store.events_limit_mb << 20)
     server = UnixLinkServer(channels.socket_of(settings, "store"), name="store")
     server.serve(channels.EVENTS, shell.take_events)
     server.serve(channels.QUERY, question_handler(store))
@@ -100,8 +125,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if watching.done():
             watching.result()
     finally:
-        watching.cancel()
-        stopping.cancel()
+        for task in (watching, stopping):
+            task.cancel()
+        await asyncio.gather(watching, stopping, return_exceptions=True)
         await server.close()
         await asyncio.to_thread(store.close)
 
