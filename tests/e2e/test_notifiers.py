@@ -102,7 +102,14 @@ def test_email_reaches_a_server_and_no_line_break_reaches_a_header() -> None:
     async def run() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        channel = EmailNotifier("127.0.0.1", port, sender="t@example.org", to=("o@example.org",), security="none")
+        channel = EmailNotifier(
+            "127.0.0.1",
+            port,
+            sender="t@example.org",
+            to=("o@example.org",),
+            security="none",
+            console="https://thingward.example/",
+        )
         await channel.notify("default", MESSAGE)
         server.close()
 
@@ -110,6 +117,9 @@ def test_email_reaches_a_server_and_no_line_break_reaches_a_header() -> None:
     assert b"Subject: [thingward] Camera X: shut out\r\n" in lines
     assert not any(line.startswith(b"X:") for line in lines)
     assert b"It scanned.\r\n" in lines
+    assert any(line.startswith(b"Date: ") for line in lines), "RFC 5322, clause 3.6"
+    assert any(line.startswith(b"Message-ID: <") for line in lines)
+    assert any(line.startswith(b"https://thingward.example") for line in lines)
 
 
 def test_syslog_over_udp_and_tcp() -> None:

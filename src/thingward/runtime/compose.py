@@ -170,6 +170,7 @@ def _build_email(settings: NotifySettings) -> Notifier:
         security=email.security,
         user=email.user,
         password=password,
+        console=settings.console_url,
     )
 
 

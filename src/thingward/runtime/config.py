@@ -76,7 +76,18 @@ class StoreSettings(_Section, frozen=True, kw_only=True):
     events_url: Annotated[
         str, Meta(description="URL of the event store; empty means DuckDB in the data folder, in the store process.")
     ] = ""
-    retention_days: Annotated[float, Meta(description="Events older than this are deleted.", gt=0)] = 30.0
+    retention_days: Annotated[
+        float, Meta(description="Events older than this are deleted, and old versions of profiles.", gt=0)
+    ] = 30.0
+    finding_days: Annotated[
+        float, Meta(description="Findings older than this that belong to no case are deleted.", gt=0)
+    ] = 365.0
+    case_days: Annotated[
+        float, Meta(description="Cases closed for longer are deleted, with findings and ended actions.", gt=0)
+    ] = 730.0
+    events_limit_mb: Annotated[
+        int, Meta(description="Largest size of the event store, MiB; beyond it the oldest events go first.", ge=256)
+    ] = 8192
     events_memory_mb: Annotated[int, Meta(description="Memory that the event store may use, MiB.", ge=128)] = 512
     journal_limit_mb: Annotated[int, Meta(description="Largest size of core's journal, MiB.", ge=16)] = 1024
 
@@ -168,6 +179,9 @@ class NotifySettings(_Section, frozen=True, kw_only=True):
     syslog: SyslogSettings = SyslogSettings()
     ocsf_file: Annotated[
         str, Meta(description="File to which findings and actions are written as OCSF JSON lines.")
+    ] = ""
+    console_url: Annotated[
+        str, Meta(description="Address at which people reach the console, for links in messages; empty for no links.")
     ] = ""
     daily_budget: Annotated[
         int, Meta(description="Messages to people per day; what is beyond waits for the digest.", ge=1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -30,17 +32,51 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True):
     digest_hour: int = 7
 
 
-class Outbox:
-    """Decides, purely, what is sent now, what waits for the digest, and when the digest is due."""
+class OutboxState(msgspec.Struct, kw_only=True):
+    """What the outbox must still know after a restart: a new start is no new budget.
 
-    def __init__(self, settings: NotifySettings) -> None:
+    Attributes:
+        waiting: messages for the digest; `overflow`: older ones that no longer fitted.
+        day: the day (UTC) that `sent_today` counts; `digest_day`: that of the last digest.
+        last_sent: message key to the time when it last went out or was put aside, oldest first.
+    """
+
+    waiting: list[Notify] = []
+    overflow: int = 0
+    day: str = ""
+    sent_today: int = 0
+    last_sent: dict[str, float] = {}
+    digest_day: str = ""
+
+
+class Outbox:
+    """Decides, purely, what is sent now, what waits for the digest, and when the digest is due.
+
+    Attributes:
+        changes: grows with each change of the state.
+    """
+
+    def __init__(self, settings: NotifySettings, state: OutboxState | None = None) -> None:
+        state = state or OutboxState()
         self.settings = settings
-        self.waiting: deque[Notify] = deque(maxlen=DIGEST_LIMIT)
-        self.overflow = 0
-        self._sent_today = 0
-        self._day = ""
-        self._last_sent: dict[str, float] = {}
-        self._digest_day = ""
+        self.waiting: deque[Notify] = deque(state.waiting, maxlen=DIGEST_LIMIT)
+        self.overflow = state.overflow
+        self._sent_today = state.sent_today
+        self._day = state.day
+        self._last_sent = dict(state.last_sent)
+        self._digest_day = state.digest_day
+        self.changes = 0
+
+    def state(self) -> OutboxState:
+        """Give what a restart has to know."""
+        return OutboxState(
+            waiting=list(self.waiting),
+            overflow=self.overflow,
+            day=self._day,
+            sent_today=self._sent_today,
+            last_sent=self._last_sent,
+            digest_day=self._digest_day,
+        )
 
     def offer(self, message: Notify, now: float) -> Notify | None:
         """Give the message if it may go out now, None if it waits for the digest or repeats another."""
@@ -49,6 +85,7 @@ class Outbox:
         if last is not None and 0 <= now - last < REPEAT_S:
             return None
         self._remember(message.key, now)
+        self.changes += 1
         if message.urgency < self.settings.min_severity or self._sent_today >= self.settings.daily_budget:
             self.overflow += len(self.waiting) == DIGEST_LIMIT
             self.waiting.append(message)
@@ -63,6 +100,7 @@ class Outbox:
         if day.hour < self.settings.digest_hour or self._digest_day == name or not self.waiting:
             return None
         self._digest_day = name
+        self.changes += 1
         lines = [f"- {message.title}" for message in self.waiting]
         if self.overflow:
             lines.append(f"- and {self.overflow} older ones that did not fit")
@@ -86,6 +124,40 @@ class Outbox:
         self._last_sent[key] = now
         while len(self._last_sent) > QUEUE_LIMIT:
             del self._last_sent[next(iter(self._last_sent))]
+
+
+class OutboxFile:
+    """Keeps the outbox's state on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved = 0
+
+    def load(self) -> OutboxState:
+        """Give the kept state, an empty one if there is none; what cannot be read was counted for nothing."""
+        try:
+            return _states.decode(self._path.read_bytes())
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return OutboxState()
+
+    def save(self, outbox: Outbox) -> None:
+        """Replace the file if the state changed since; raises Unavailable if the disk refuses."""
+        if outbox.changes == self._saved:
+            return
+        draft = self._path.with_suffix(".new")
+        try:
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(msgspec.msgpack.encode(outbox.state()))
+            os.replace(draft, self._path)
+        except OSError as error:
+            raise Unavailable(
+                f"what was sent today cannot be kept: {error.strerror}.", hint="Free some space."
+            ) from error
+        self._saved = outbox.changes
+
+
+_states = msgspec.msgpack.Decoder(OutboxState)
 
 
 class Dispatcher:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from thingward.model.flow import Notify
-from thingward.runtime.notify import DIGEST_LIMIT, REPEAT_S, Dispatcher, NotifySettings, Outbox
+from thingward.runtime.notify import (
+    DIGEST_LIMIT,
+    REPEAT_S,
+    Dispatcher,
+    NotifySettings,
+    Outbox,
+    OutboxFile,
+    OutboxState,
+)
 
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 86400 + 12 * 3600
 
@@ -47,6 +56,28 @@ def test_digest_waits_for_its_hour() -> None:
     outbox.offer(message("q", urgency=1), NOON)
     assert outbox.digest(NOON) is None
     assert outbox.digest(NOON + 3600) is not None
+
+
+def test_a_restart_is_no_new_budget(tmp_path: Path) -> None:
+    kept = OutboxFile(tmp_path / "people")
+    before = Outbox(NotifySettings(daily_budget=2), kept.load())
+    assert [before.offer(message(f"k{index}"), NOON) is not None for index in range(3)] == [True, True, False]
+    kept.save(before)
+    after = Outbox(NotifySettings(daily_budget=2), OutboxFile(tmp_path / "people").load())
+    assert after.offer(message("k0"), NOON + REPEAT_S) is None, "the budget of the day is spent"
+    assert after.offer(message("k1"), NOON + 60) is None, "a repeat"
+    digest = after.digest(NOON)
+    assert digest is not None and "k2" in digest.text
+    OutboxFile(tmp_path / "people").save(after)
+    third = Outbox(NotifySettings(), OutboxFile(tmp_path / "people").load())
+    third.offer(message("quiet", urgency=1), NOON + 1)
+    assert third.digest(NOON + 2) is None, "one digest a day"
+    assert (tmp_path / "people").stat().st_mode & 0o077 == 0
+
+
+def test_a_damaged_state_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "people").write_bytes(b"\xff nothing")
+    assert OutboxFile(tmp_path / "people").load() == OutboxState()
 
 
 class Stubborn:
