@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from thingward.model.errors import InvalidInput
+from thingward.model.ids import DEFAULT_SITE
 from thingward.runtime.guard_result import GuardResult
 
 Format = Literal["table", "json", "ndjson"]
@@ -27,7 +28,10 @@ def guard(
     ],
     output: Annotated[Format, Parameter(name=["--output", "-o"], help="How to print the result.")] = "table",
     html: Annotated[Path | None, Parameter(help="Also write a self-contained HTML report here.")] = None,
-    site: Annotated[str, Parameter(help="Name of the site that the traffic belongs to.")] = "home",
+    site: Annotated[
+        str,
+        Parameter(help="Name of the site that the traffic belongs to; default home, with --save the platform's own."),
+    ] = "",
     network: Annotated[
         list[str] | None, Parameter(help="Address range of the site (CIDR); may be given again.")
     ] = None,
@@ -59,6 +63,11 @@ def guard(
         raise InvalidInput("standard input is closed.", hint="Give a capture's name, or pipe one in.")
     from thingward.runtime.guard import GuardOptions, run_guard
 
+    if save and not site:
+        from thingward.apps.cli.save import platform_site
+
+        site = platform_site()
+    site = site or DEFAULT_SITE
     options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share, packs=tuple(pack or ()))
     with _progress(enabled=not quiet and sys.stderr.isatty()) as advance:
         result = run_guard(named, options, advance)
