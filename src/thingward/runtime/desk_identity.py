@@ -32,6 +32,8 @@ CHANGEABLE: Mapping[str, tuple[type, float, float]] = {
     "notify.daily_budget": (int, 1, 10_000),
     "notify.digest_hour": (int, 0, 23),
     "store.retention_days": (float, 0.04, 3650),
+    "store.finding_days": (float, 1, 36_500),
+    "store.case_days": (float, 1, 36_500),
 }
 #: Failed log-ins per user before further ones are refused for a while, and that while.
 MAX_FAILURES = 5

@@ -32,6 +32,8 @@ from thingward.ports.event_store import EventPage, EventQuery, PeerRow, TrafficP
 SCHEMA_VERSION: Final = 1
 #: The write-ahead log is folded into the file above this size even while events keep coming.
 WAL_LIMIT_BYTES: Final = 64 << 20
+#: Events that stay however small the limit is: about two of the engine's groups.
+ALWAYS_KEPT: Final = 250_000
 _SAFE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -152,6 +154,35 @@ class DuckdbEventStore:
         if count:
             self.checkpoint()
         return count
+
+    def shrink(self, limit_bytes: int) -> int:
+        """Delete the oldest events of all tenants until what is kept takes up a tenth less than the limit.
+
+        The engine frees groups of about 120,000 events, so some of the last group may take up room a while longer, and
+        the newest 250,000 events are never deleted by this.
+
+        Returns:
+            How many went. The file itself may stay as large: its free blocks are used again.
+        """
+        used = self.used_bytes()
+        if used <= limit_bytes:
+            return 0
+        with _errors(), self._writing, contextlib.closing(self._connection.cursor()) as cursor:
+            row = cursor.execute("SELECT count(*) FROM events").fetchone()
+            count = int(row[0]) if row else 0
+            surplus = min(int(count * (1 - 0.9 * limit_bytes / used)), count - ALWAYS_KEPT)
+            if surplus <= 0:
+                return 0
+            text = "DELETE FROM events WHERE time <= (SELECT quantile_disc(time, $share) FROM events)"
+            found = cursor.execute(text.replace("$share", f"{surplus / count:.6f}")).fetchone()
+        self.checkpoint()
+        return int(found[0]) if found else 0
+
+    def used_bytes(self) -> int:
+        """Size of the blocks of the file that hold something."""
+        with _errors(), contextlib.closing(self._connection.cursor()) as cursor:
+            row = cursor.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
+        return int(row[0]) if row else 0
 
     @property
     def wal_bytes(self) -> int:

@@ -25,6 +25,7 @@ from thingward.apps.core.outbox import EventOutbox
 from thingward.apps.core.own import OwnStatus
 from thingward.apps.core.previews import Previews
 from thingward.apps.core.recover import Recovered, Recovery, adopt_safely
+from thingward.apps.core.retention import Ages, outdated
 from thingward.apps.core.shelf import PackShelf
 from thingward.model.action import Action, Approval, EnforcementState, Outcome
 from thingward.model.codec import encode_batch
@@ -90,7 +91,7 @@ class Core:
         self.teller = Dispatcher(build_notifiers(settings.notify), self.people, time.time)
         self.desired = Desired(self._state_of, {DEFAULT_TENANT, *self.control.tenants()})
         self.previews = Previews(lambda profile, now: preview_of(self.stages, profile, now))
-        self.retention_days = settings.store.retention_days
+        self.ages = Ages(**{name: getattr(settings.store, name) for name in Ages.__struct_fields__})
         self.engine: Engine
         self.effects: Effects
         self.intake: Intake
@@ -218,8 +219,8 @@ class Core:
             if section == "notify":
                 changed = msgspec.json.decode(record.value)
                 self.people.settings = msgspec.structs.replace(self.people.settings, **{name: changed})
-            elif record.name == "store.retention_days":
-                self.retention_days = float(msgspec.json.decode(record.value))
+            elif section == "store" and name in Ages.__struct_fields__:
+                self.ages = msgspec.structs.replace(self.ages, **{name: float(msgspec.json.decode(record.value))})
 
     def _state_of(self, tenant: str, version: int) -> EnforcementState | None:
         settings = self.settings
@@ -278,11 +279,10 @@ class Core:
             await self.clock.sleep(HOUSEKEEPING_S)
 
     async def _forget_old(self, now: float) -> None:
-        before = now - self.retention_days * 86400.0
+        before = now - self.ages.retention_days * 86400.0
         for tenant in self.control.tenants():
-            for session in self.control.page(tenant, Session, limit=1000, newest_first=False).items:
-                if session.expires < now - 86400.0:
-                    self.commits.delete(tenant, Session, session.uid)
+            for kind, uid in await asyncio.to_thread(outdated, self.control, tenant, now, self.ages):
+                self.commits.delete(tenant, kind, uid)
             question = encode_question(Prune(tenant, before))
             await self.store_link.call(channels.QUERY, question, timeout_s=300.0)
 

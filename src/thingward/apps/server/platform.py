@@ -122,6 +122,11 @@ class PlatformBackend:
         )
         if store is None:
             problems.append("The event store does not answer: events wait on disk and cannot be shown.")
+        elif store.counters.get("shrunk"):
+            problems.append(
+                f"The event store reached store.events_limit_mb: its {store.counters['shrunk']:.0f} oldest events were "
+                "deleted since it started. Allow more, or lower store.retention_days."
+            )
         problems += [f"{row.name} failed: {row.detail}" for row in processes if row.state == "failed"]
         return Health(
             core=core is not None,

@@ -40,7 +40,7 @@ class StoreShell:
         self._store = store
         self._path = path
         self._limit_bytes = limit_bytes
-        self._next_shrink = 0.0
+        self._next_shrink = time.monotonic() + SHRINK_S
         self._last_append = 0.0
         self._counters = {
             "batches": 0.0,
