@@ -29,6 +29,7 @@ from thingward.apps.server.api import (
     system,
 )
 from thingward.apps.server.api.openapi import DESCRIPTION, get_openapi
+from thingward.apps.server.api.parameters import guard_parameters
 from thingward.apps.server.backend import Backend, Options
 from thingward.apps.server.callers import PUBLIC, CallerMiddleware, guard_access
 from thingward.apps.server.captures import CaptureDesk
@@ -96,6 +97,7 @@ def make_litestar(deps: Deps) -> Litestar:
     api = Router(
         "/api/v1",
         route_handlers=[*API_HANDLERS, get_openapi],
+        guards=[guard_parameters],
         middleware=[EntityTags],
         response_class=JsonResponse,
     )

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from tests.unit.apps.server.sample import NOW, PASSWORD, uid_of
+from thingward.apps.server.api.openapi import document
+from thingward.apps.server.api.parameters import query_names
 from thingward.apps.server.metrics import MAX_SERIES, PREFIX, Metrics
 from thingward.apps.server.problems import MEDIA_TYPE
 from thingward.identity.credentials import secret_digest
@@ -55,6 +57,33 @@ def test_fields_that_cannot_be_used_are_named(api):
     assert any("limit" in line for line in body["errors"])
     body = problem(api.post("/actions/quarantine", {"device": HALL, "reason": "", "ttl": 3}), 400, "request.invalid")
     assert body["errors"]
+
+
+def test_unknown_query_parameters_are_refused_and_nothing_is_done(api, core):
+    quarantine = {"device": HALL, "reason": "scans"}
+    body = problem(api.post("/actions/quarantine?dryrun=true", quarantine), 422, "request.unknown_parameter")
+    assert body["errors"] == ["dryrun: unknown; did you mean dry_run?"]
+    assert "dryrun" in body["detail"]
+    assert core.control.get("default", Device, HALL).mode is not Mode.QUARANTINE
+    body = problem(api.get("/devices?limt=1&site=home&zzz="), 422, "request.unknown_parameter")
+    assert body["errors"] == ["limt: unknown; did you mean limit?", "zzz: unknown"]
+    assert "cursor" in body["hint"]
+    assert problem(api.get("/me?dry_run=true"), 422, "request.unknown_parameter")["hint"] == "It knows none."
+    long = problem(api.get(f"/devices/{HALL}?{'x' * 5000}=1"), 422, "request.unknown_parameter")
+    assert len(long["detail"]) < 200
+
+
+def test_every_documented_query_parameter_is_known(litestar):
+    schema = document(litestar)
+    named = {
+        row["operationId"]: {part["name"] for part in row.get("parameters", ()) if part["in"] == "query"}
+        for item in schema["paths"].values()
+        for row in item.values()
+    }
+    for route in litestar.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if route.path.startswith("/api/v1") and handler.operation_id:
+                assert query_names(handler) == named[str(handler.operation_id)], route.path
 
 
 def test_body_that_is_too_large(api):

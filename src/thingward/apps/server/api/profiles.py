@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from thingward.apps.server.deps import Ask, Deps
 from thingward.apps.server.profiles import (
@@ -84,7 +84,10 @@ def get_preview(deps: NamedDependency[Deps], uid: FromPath[str]) -> Preview:
 
 @get("/devices/{uid:str}/profile/export", operation_id="exportProfile", access=NoteExport, tags=["profiles"])
 async def export_profile(
-    deps: NamedDependency[Deps], ask: NamedDependency[Ask], uid: FromPath[str], form: NamedDependency[Form] = "mud"
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    uid: FromPath[str],
+    form: Annotated[Form, QueryParameter(description="Which form.")] = "mud",
 ) -> Response[Any]:
     """Export the newest profile as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited."""
     device, profile = deps.get(Device, uid), _profile(deps, uid)
