@@ -311,7 +311,9 @@ class InventoryStage:
             seen = self._see_mac(mac, ip, other, sends=sends, time=time)
         else:
             seen = self._see_ip(ip, sends=sends, time=time)
-        if seen is not _NOBODY and epoch == self._epoch:
+        # Who is only spoken to is not known yet: once it sends, it is.
+        known = not mac or seen.member is not None or f"mac:{mac}" in self._evidence.members
+        if known and seen is not _NOBODY and epoch == self._epoch:
             if len(self._cache) >= CACHE_ENTRIES:
                 self._cache.clear()
             self._cache[mac, ip] = seen

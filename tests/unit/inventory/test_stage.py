@@ -254,3 +254,10 @@ def test_a_hardware_address_with_many_public_addresses_is_a_router() -> None:
     assert by_mac(stage, ROUTER).role == "gateway"
     assert by_mac(stage, "b0:00:00:00:00:aa").role == ""
     assert by_mac(stage, ROUTER).addresses == ()
+
+
+def test_who_was_only_spoken_to_is_a_device_once_it_sends() -> None:
+    stage = InventoryStage()
+    outside = end("b0:00:00:00:00:31", CLOUD_IP, 443)
+    stage.feed([flow(camera(), outside, answered=False), flow(outside, camera(), answered=False)], START)
+    assert [device.macs for device in stage.devices()].count(("b0:00:00:00:00:31",)) == 1
