@@ -25,7 +25,14 @@ MACS = [
 ]  # fmt: skip
 IPS = ["192.168.1.10", "192.168.1.11", "192.168.2.5", "203.0.113.5", "203.0.113.6", "fe80::1", "2001:db8::5", "",
        "224.0.0.251", "255.255.255.255", "0.0.0.0"]  # fmt: skip
-NAMES = ["api.vendor.example", "fw.vendor.example", "cdn7.edge.example", "cdn8.edge.example", "x.amazonaws.com"]
+NAMES = [
+    "api.vendor.example",
+    "fw.vendor.example",
+    "cdn7.edge.example",
+    "cdn8.edge.example",
+    "x.amazonaws.com",
+    "0.pool.ntp.org",
+]
 PORTS = [0, 53, 67, 68, 80, 123, 443, 1900, 5353, 8883, 10_077, 40_001, 45_002, 52_003, 61_004]
 FIRM = [("mdns.name", "annas-phone.local"), ("dhcp.client_id", "ff00112233445566"), ("mqtt.client_id", "node-7f3a91c2")]
 
@@ -118,7 +125,9 @@ def test_a_profile_never_refuses_a_flow_it_learnt_from(batches: list[list[Event]
         is_attempt = service in merged.state.attempts or (terms.proto in (6, 17) and terms.port == 0)
         named_later = not terms.names and any(terms.address in acl.addresses for acl in learnt.acls)
         if not (is_attempt or named_later or terms.flip_port):
-            assert ProfileJudge(learnt.acls).judge(terms).permitted, (terms, learnt.acls)
+            narrow = merged.profile(learnt.tenant, learnt.site, "test", is_narrow=True)
+            for acls in (learnt.acls, narrow.acls):
+                assert ProfileJudge(acls).judge(terms).permitted, (terms, acls)
 
 
 def _terms(found: Event):

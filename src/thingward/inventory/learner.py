@@ -9,7 +9,7 @@ import msgspec
 
 from thingward.inventory.defaults import SAFE_DEFAULTS
 from thingward.inventory.naming import wildcard_for
-from thingward.inventory.narrow import is_needless, is_watched, own_time_service, signs_of
+from thingward.inventory.narrow import is_needless, is_time_entry, is_watched, own_time_service, signs_of
 from thingward.inventory.settle import settledness, thin
 from thingward.model.ids import Tenant, Uid, hashed_uid
 from thingward.model.matching import AclIndex
@@ -349,7 +349,8 @@ class DeviceLearner:
 
     def _needed(self, is_narrow: bool) -> list[Acl]:
         acls = [entry.acl() for entry in self.state.entries]
-        return [acl for acl in acls if not (is_narrow and is_needless(acl, self.state.seen))]
+        has_time = any(map(is_time_entry, acls))
+        return [acl for acl in acls if not (is_narrow and is_needless(acl, self.state.seen, has_time=has_time))]
 
     def restore(self, state: LearnerState) -> None:
         """Take a state from a snapshot."""

@@ -49,7 +49,12 @@ def own_time_service(terms: FlowTerms) -> FlowTerms:
     return msgspec.structs.replace(terms, roles=(), names=(f"*.{service}",)) if service else terms
 
 
-def is_needless(acl: Acl, seen: Mapping[str, int]) -> bool:
+def is_time_entry(acl: Acl) -> bool:
+    """Tell whether a learnt entry names a time server that the device asks."""
+    return acl.origin == "learnt" and (acl.direction, acl.proto, acl.port) == ("out", UDP, _NTP)
+
+
+def is_needless(acl: Acl, seen: Mapping[str, int], *, has_time: bool) -> bool:
     """Tell whether a device that was watched for days shows no need of a safe default.
 
     Every public time service goes if it asks one of its own, or was seen to start and asked none. What only IPv6 needs
@@ -57,9 +62,10 @@ def is_needless(acl: Acl, seen: Mapping[str, int]) -> bool:
 
     Args:
         seen: flows by sign, as `signs_of` names them.
+        has_time: another entry names a time server that it asks.
     """
     if acl.origin != "default" or acl.peer is not PeerKind.ROLE:
         return False
     if acl.value == "ntp":
-        return not seen.get("site_time") and bool(seen.get("time") or seen.get("start", 0) >= STARTS)
+        return not seen.get("site_time") and (has_time or (not seen.get("time") and seen.get("start", 0) >= STARTS))
     return not seen.get("ipv6") and (acl.proto == ICMP6 or (acl.value == "dhcp" and acl.port == _DHCP6))

@@ -22,7 +22,7 @@ from tests.unit.inventory.builders import (
     router,
     says,
 )
-from tests.unit.inventory.test_learning import Home
+from tests.unit.inventory.test_learning import Home, finding
 from thingward.inventory.stage import InventoryStage
 from thingward.model.event import Event
 from thingward.model.terms import BROADCAST
@@ -80,6 +80,14 @@ def test_a_device_that_was_seen_to_start_and_asked_nobody_needs_no_time() -> Non
 def test_the_sites_own_time_server_stays() -> None:
     served = says(router(), ("ntp.mode", "server"), protocol="ntp")
     site = watched(served, started(), started(START + DAY), flow(camera(), router(123), proto=17))
+    assert NTP in defaults(site)
+
+
+def test_who_asks_for_the_time_keeps_the_default_if_its_own_entry_was_taken_back() -> None:
+    site = watched(started(), started(START + DAY), *asked("time.nist.gov", "203.0.113.9"))
+    assert NTP not in defaults(site)
+    site.learning.feed([finding("scan.ports", site.uid(CAMERA))], START)
+    assert not any(entry[4] == 123 for entry in site.entries())
     assert NTP in defaults(site)
 
 
