@@ -26,6 +26,12 @@ CHECKS = (
 LEFT_OUT = ("streamEvents",)
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    """Send lines as they are."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     switch = Switch(sample_site())

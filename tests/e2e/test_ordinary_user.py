@@ -138,3 +138,11 @@ def test_on_all_addresses_its_certificate_is_good_for_each(user: User) -> None:
             assert address == "127.0.0.1" or f"https://{address}:{port}/" in said.read_text()
         status = user.run("-m", "thingward", "status", HOME=str(user.folder))
         assert status.returncode == 0, status.stderr
+
+
+@pytest.mark.parametrize("name", ["core", "store", "logs"])
+def test_a_process_alone_says_that_its_data_folder_cannot_be_made(name: str) -> None:
+    command = [sys.executable, "-m", f"thingward.apps.{name}", "--data-dir", "/proc/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"thingward-{name}: the data folder /proc/nowhere cannot be made: ")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from thingward.model.errors import ThingwardError
+from thingward.model.errors import InvalidInput, ThingwardError
 from thingward.runtime.config import Settings, load_settings
 from thingward.runtime.logs import configure_logging
 
@@ -34,11 +34,20 @@ def run_child(name: str, serve: Serve, arguments: Sequence[str] | None = None) -
     try:
         settings = load_settings(given.config, overrides={"data_dir": data_dir})
         configure_logging(settings.log_level)
+        _make_home(settings.home)
         asyncio.run(_serve(serve, settings, given.parent_fd))
     except ThingwardError as error:
         sys.stderr.write(f"thingward-{name}: {error}\n")
         return 1
     return 0
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "Choose another one with --data-dir or THINGWARD_DATA_DIR."
+        raise InvalidInput(f"the data folder {home} cannot be made: {error.strerror}.", hint=hint) from error
 
 
 async def _serve(serve: Serve, settings: Settings, parent_fd: int) -> None:
