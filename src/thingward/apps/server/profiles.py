@@ -107,6 +107,13 @@ def approval_queue(deps: Deps, *, site: str = "", kind: str = "", limit: int = 1
     )
 
 
+def serving_at(devices: list[Device]) -> dict[str, tuple[str, ...]]:
+    """Give the roles that devices serve their site as, by uid and by address."""
+    return {
+        peer: _SERVES_AS[row.role] for row in devices if row.role in _SERVES_AS for peer in (row.uid, *row.addresses)
+    }
+
+
 def state_of_profile(deps: Deps, device: Device, profile: MudProfile) -> EnforcementState:
     """Give what the network would hold if this one profile were approved and nothing else.
 

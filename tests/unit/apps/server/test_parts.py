@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from tests.unit.apps.server.sample import NOW, events, finding, findings, uid_of
 from thingward.apps.server.console.cases import group_findings
+from thingward.apps.server.console.coverage import Coverage
 from thingward.apps.server.console.devices import is_on_site
 from thingward.apps.server.console.docs import find_page, list_pages, render_markdown
-from thingward.apps.server.console.graph import SIDE_LIMIT, draw_curve, draw_graph, is_covered
+from thingward.apps.server.console.graph import SIDE_LIMIT, draw_curve, draw_graph
 from thingward.apps.server.console.lines import line_of
 from thingward.apps.server.console.screen import local_path
 from thingward.apps.server.console.words import ago, device_name, duration, percent, service, size
@@ -28,6 +30,7 @@ from thingward.apps.server.metrics import Metrics
 from thingward.apps.server.profiles import compare
 from thingward.apps.server.standing import fold_sources
 from thingward.apps.server.throttle import FAILURES_FREE, LONGEST_LOCK_S, Locked, Throttle, lock_s
+from thingward.inventory.defaults import SAFE_DEFAULTS
 from thingward.model.device import Device
 from thingward.model.errors import LimitExceeded
 from thingward.model.ids import DEFAULT_TENANT, Uid
@@ -97,7 +100,7 @@ def test_graph_is_bounded_and_puts_the_site_on_the_left():
 
 def test_graph_names_what_nothing_allows():
     rows = (row("good.example"), row("bad.example", total=1))
-    graph = draw_graph(rows, names={}, approved=(acl("good.example"),), is_local={})
+    graph = draw_graph(rows, names={}, approved=Coverage((acl("good.example"),)), is_local={})
     assert {node.label: node.status for node in graph.nodes} == {"good.example": "known", "bad.example": "refused"}
     assert graph.nodes[0].label == "bad.example", "what is refused is drawn first, however little it is"
 
@@ -123,15 +126,59 @@ def test_empty_graph_draws():
     ("entry", "covered"),
     [
         (acl("a.example"), True),
-        (acl("*.example"), True),
+        (acl("*.a.example"), True),
         (acl("b.example"), False),
         (acl("a.example", port=80), False),
         (acl("a.example", direction="in"), False),
-        (acl("", peer=PeerKind.LOCAL, port=0), True),
+        (acl("", peer=PeerKind.LOCAL, port=0), False),
+        (acl("dns", peer=PeerKind.ROLE, port=443), False),
     ],
 )
 def test_entries_cover_conversations(entry, covered):
-    assert is_covered(row("a.example"), (entry,)) is covered
+    assert Coverage((entry,)).has(row("a.example")) is covered
+
+
+ATTACKS = (
+    row("6.6.6.6", port=23), row("d-nas", is_device=True, port=23), row("192.168.1.77", port=2323),
+    row("evil.example"), row("8.8.8.8", proto=1, port=0), row("8.8.8.8", proto=17, port=53),
+    row("239.255.255.250", proto=17, port=1900), row("d-nas", is_device=True, port=80, outgoing=False),
+)  # fmt: skip
+NEEDS = (
+    row("d-gw", is_device=True, proto=17, port=53), row("192.168.1.1", proto=17, port=53),
+    row("d-gw", is_device=True, proto=17, port=67), row("time.example", proto=17, port=123),
+    row("00:00:5e:00:53:01", proto=-1, port=0), row("192.168.1.5", proto=1, port=0, outgoing=False),
+    row("fe80::1", proto=58, port=0), row("cloud.example"), row("203.0.113.80"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("peer", ATTACKS)
+def test_safe_defaults_cover_no_attack(peer):
+    coverage = Coverage(
+        (*SAFE_DEFAULTS, msgspec.structs.replace(acl("cloud.example"), addresses=("203.0.113.80",))),
+        serving={"d-gw": ("gateway", "dns", "dhcp", "ntp"), "192.168.1.1": ("dns",)},
+    )
+    assert not coverage.has(peer, is_local=is_on_site(peer.peer, ()))
+
+
+@pytest.mark.parametrize("peer", NEEDS)
+def test_what_was_approved_is_covered(peer):
+    coverage = Coverage(
+        (*SAFE_DEFAULTS, msgspec.structs.replace(acl("cloud.example"), addresses=("203.0.113.80",))),
+        serving={"d-gw": ("gateway", "dns", "dhcp", "ntp"), "192.168.1.1": ("dns",)},
+    )
+    assert coverage.has(peer, is_local=is_on_site(peer.peer, ()))
+
+
+def test_other_kinds_of_entries_cover_their_own_peers_only():
+    inside = acl("", peer=PeerKind.LOCAL, port=0)
+    assert Coverage((inside,)).has(row("d-1", is_device=True))
+    assert Coverage((inside,)).has(row("nas.local"), is_local=True)
+    network = acl("198.51.100.0/24", peer=PeerKind.ADDRESS)
+    assert Coverage((network,)).has(row("198.51.100.9"))
+    assert not Coverage((network,)).has(row("198.51.101.9"))
+    group = Acl(direction="out", peer=PeerKind.GROUP, value="239.255.255.250", proto=17, port=1900)
+    assert Coverage((group,)).has(row("239.255.255.250", proto=17, port=1900))
+    assert not Coverage((group,)).has(row("239.255.255.251", proto=17, port=1900))
 
 
 def test_curve():

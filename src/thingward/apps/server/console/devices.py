@@ -9,6 +9,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
+from thingward.apps.server.console.coverage import Coverage
 from thingward.apps.server.console.form_step import Step, form_post
 from thingward.apps.server.console.graph import draw_curve, draw_graph
 from thingward.apps.server.console.screen import Screen
@@ -21,6 +22,7 @@ from thingward.apps.server.profiles import (
     compare,
     newest_preview,
     newest_profile,
+    serving_at,
 )
 from thingward.apps.server.standing import DAY_S, all_devices, quarantine_of
 from thingward.model.action import Action, Approval
@@ -123,7 +125,7 @@ def device_page(
     graph = draw_graph(
         peers,
         names=names,
-        approved=approval.acls if approval else None,
+        approved=Coverage(approval.acls, serving=serving_at(all_devices(deps, device.site))) if approval else None,
         is_local={row.peer: is_on_site(row.peer, deps.options.networks) for row in peers},
     )
     cases = deps.newest(Case, 20, device=uid)

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from thingward.apps.server.console.coverage import Coverage
 from thingward.apps.server.console.words import PROTOCOLS, SERVICES
-from thingward.model.profile import Acl, PeerKind
 from thingward.ports.event_store import PeerRow
 
 SIDE_LIMIT: Final = 9
@@ -60,7 +60,7 @@ class _Peer(msgspec.Struct):
 
 
 def draw_graph(
-    rows: tuple[PeerRow, ...], *, names: dict[str, str], approved: tuple[Acl, ...] | None, is_local: dict[str, bool]
+    rows: tuple[PeerRow, ...], *, names: dict[str, str], approved: Coverage | None, is_local: dict[str, bool]
 ) -> Graph:
     """Lay out the picture.
 
@@ -90,38 +90,16 @@ def draw_graph(
     )
 
 
-def _fold(rows: tuple[PeerRow, ...], approved: tuple[Acl, ...] | None, is_local: dict[str, bool]) -> list[_Peer]:
+def _fold(rows: tuple[PeerRow, ...], approved: Coverage | None, is_local: dict[str, bool]) -> list[_Peer]:
     peers: dict[str, _Peer] = {}
     for row in rows:
         local = row.is_device or is_local.get(row.peer, False)
         peer = peers.setdefault(row.peer, _Peer(row.peer, local, row.is_device, {}))
         peer.total += row.bytes_in + row.bytes_out
         peer.services.setdefault(_service(row), None)
-        if approved is not None and not is_covered(row, approved):
+        if approved is not None and not approved.has(row, is_local=local):
             peer.refused = True
     return sorted(peers.values(), key=lambda peer: (not peer.refused, -peer.total))
-
-
-def is_covered(row: PeerRow, approved: tuple[Acl, ...]) -> bool:
-    """Tell roughly whether an entry stands for a conversation: same direction and service, and its peer if it is named."""
-    way = "out" if row.outgoing else "in"
-    for acl in approved:
-        if acl.direction != way or acl.proto not in (-1, row.proto):
-            continue
-        if acl.port and not acl.port <= row.port <= max(acl.port, acl.port_to):
-            continue
-        if acl.peer is PeerKind.NAME and not _name_fits(acl, row.peer):
-            continue
-        if acl.peer is PeerKind.DEVICE and acl.value != row.peer:
-            continue
-        return True
-    return False
-
-
-def _name_fits(acl: Acl, peer: str) -> bool:
-    if acl.value.startswith("*."):
-        return peer.endswith(acl.value[1:])
-    return peer == acl.value or peer in acl.addresses
 
 
 def _service(row: PeerRow) -> str:
