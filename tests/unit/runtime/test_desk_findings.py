@@ -6,9 +6,11 @@ import pytest
 
 from tests.unit.runtime.test_desk import House, of
 from thingward.model import intent as intents
-from thingward.model.finding import Suppression
+from thingward.model.finding import Finding, Suppression
 from thingward.model.principal import AuditEntry, Role
 from thingward.runtime import desk_findings
+from thingward.runtime.adopt import adopt_control
+from thingward.runtime.stages import RoadPlan, build_stages
 
 
 @pytest.fixture
@@ -64,3 +66,17 @@ def test_unknown_devices_and_too_many_are_refused(house: House, monkeypatch: pyt
     assert house.ask(expected())[0].ok
     assert house.ask(expected(reason="again"))[0].ok
     assert not house.ask(expected(key="another"))[0].ok
+
+
+def test_a_triage_that_lost_its_state_takes_suppressions_from_the_store(house: House) -> None:
+    house.ask(expected())
+    _, records = house.ask(expected(rule="login.*", ttl_s=60.0))
+    (login, _) = records
+    house.ask(intents.RemoveSuppression(suppression=login.uid))
+    stages = build_stages(RoadPlan(maker_of=lambda mac: ""))
+    adopt_control(stages, house.store, [stages.triage.name])
+    found = [
+        Finding(uid=f"f-{rule}", tenant="default", time=1.0, source="t", rule=rule, title="t", device="d-1")
+        for rule in ("scan.ports", "login.bruteforce")
+    ]
+    assert [record.suppressed for record in of(tuple(stages.triage.feed(found, 1.0).records), Finding)] == [True, False]
