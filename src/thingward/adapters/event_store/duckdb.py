@@ -41,6 +41,7 @@ _SAFE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",
     "checkpoint_threshold": "1TB",
     "preserve_insertion_order": "true",
+    "pandas_analyze_sample": "1",  # every column of a batch is of one type: the first value tells it
 }
 _NUMBERS: Final = {"INTEGER": "i8", "SMALLINT": "i8", "TINYINT": "i8", "BIGINT": "i8", "DOUBLE": "f8", "BOOLEAN": "?"}
 _INSERT: Final = """
@@ -240,8 +241,17 @@ def _arrays(columns: Columns) -> dict[str, Any]:
     batch = {"key_high": keys[:, 0].copy(), "key_low": keys[:, 1].copy()}
     for name, kind in COLUMNS:
         if name not in ("tenant", "key"):
-            batch[name] = np.array(columns[name], dtype=_NUMBERS.get(kind, object))
+            batch[name] = _array(columns[name], _NUMBERS.get(kind))
     return batch
+
+
+def _array(values: list[Any], kind: str | None) -> Any:
+    """Give an array of numbers, or of objects: without the search for nested sequences that `np.array` makes."""
+    if kind is not None:
+        return np.fromiter(values, kind, len(values))
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def _conditions(tenant: str, query: EventQuery) -> tuple[list[str], dict[str, Any]]:
