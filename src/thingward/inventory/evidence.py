@@ -25,6 +25,7 @@ class Evidence:
 
     Attributes:
         owners: address to the member that holds it now.
+        holders: address to the anchor of the member that had it first and still does.
         sharing: firm evidence to the anchors that have it.
         evicted: members that a bound pushed out since the records were last reconciled.
     """
@@ -33,6 +34,7 @@ class Evidence:
         self._bounds, self._tenant, self._site = bounds, tenant, site
         self.members: dict[str, Member] = {}
         self.owners: dict[str, Member] = {}
+        self.holders: dict[str, str] = {}
         self.sharing: dict[str, list[str]] = {}
         self.forced: dict[str, str] = {}
         self.stale: set[str] = set()
@@ -74,6 +76,8 @@ class Evidence:
         for ip in member.addresses:
             if self.owners.get(ip) is member:
                 del self.owners[ip]
+            if self.holders.get(ip) == member.anchor:
+                del self.holders[ip]
         for key in member.keys:
             self._unshare(key, member.anchor)
         self.stale.discard(member.anchor)
@@ -98,8 +102,11 @@ class Evidence:
                     self.dropped["addresses"] += 1
                     return None
                 del member.addresses[oldest]
+                if self.holders.get(oldest) == member.anchor:
+                    del self.holders[oldest]
                 self.dropped["addresses"] += 1
             claim = member.addresses[ip] = Claim(time, time, announced)
+            self.holders.setdefault(ip, member.anchor)
             if ":" in ip:
                 self.stale.add(member.anchor)
         elif announced and not claim.announced:
@@ -110,6 +117,19 @@ class Evidence:
                 self.force(owner.anchor, member.anchor)
             self.owners[ip] = member
         return claim
+
+    def holder_of(self, ip: str, member: Member, quiet_s: float) -> Member:
+        """Give who had an address first; the member itself if nobody did, or that one stopped using it since."""
+        holder = self.members.get(self.holders.get(ip, ""))
+        held = holder.addresses.get(ip) if holder is not None else None
+        if holder is None or held is None or not holder.mac or member.addresses[ip].last - held.last > quiet_s:
+            self.holders[ip] = member.anchor
+            return member
+        return holder
+
+    def hand_over(self, ip: str, member: Member) -> None:
+        """Note that the site's DHCP server gave an address to a member."""
+        self.holders[ip] = member.anchor
 
     @staticmethod
     def _outranks(claim: Claim, owner: Member | None, ip: str) -> bool:
@@ -233,6 +253,8 @@ class Evidence:
         self.owners = {ip: self.members[anchor] for ip, anchor in owners.items() if anchor in self.members}
         self.forced, self.numbered, self.dropped = forced, numbered, dropped
         self.sharing = {}
+        claims = [(c.first, m.number, ip, m.anchor) for m in self.members.values() for ip, c in m.addresses.items()]
+        self.holders = {ip: anchor for _, _, ip, anchor in sorted(claims, reverse=True)}
         for member in self.members.values():
             for key in member.keys:
                 self.sharing.setdefault(key, []).append(member.anchor)

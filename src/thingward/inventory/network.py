@@ -30,6 +30,23 @@ TIME_SERVICES: Final = (
 )
 
 
+class Holding(msgspec.Struct, kw_only=True):
+    """Who held an address that the site needs first, and who claimed it since.
+
+    Attributes:
+        since: when its holder was first seen to have it.
+        proofs: what else than its own word speaks for the holder (`lease`, `route`), and since when.
+        rivals: anchors of others that claimed it, with what speaks for them.
+        disputed_at: time of the first such claim, 0 if none.
+    """
+
+    anchor: str
+    since: float
+    proofs: dict[str, float] = {}
+    rivals: dict[str, list[str]] = {}
+    disputed_at: float = 0.0
+
+
 class NetworkState(msgspec.Struct, kw_only=True):
     """What a snapshot keeps of the network.
 
@@ -40,6 +57,11 @@ class NetworkState(msgspec.Struct, kw_only=True):
         answers: answers given by a local resolver that no lease named.
         dhcp_server: the server whose word on roles counts.
         rivals: other servers that handed out addresses: at most eight.
+        served_since, rival_at: time of the first word of that server, and of the first rival in its subnet, 0 if none.
+        holdings: by address with a role, who holds it.
+        advertised: gateway addresses that only a router advertisement named.
+        forwarder: anchor of the member that others were first seen to route by, while no gateway was known.
+        trusted: anchors of the members that a person called the router.
         is_told: a lease named the resolvers, so none is inferred.
     """
 
@@ -49,6 +71,12 @@ class NetworkState(msgspec.Struct, kw_only=True):
     answers: dict[str, int] = {}
     dhcp_server: str = ""
     rivals: list[str] = []
+    served_since: float = 0.0
+    rival_at: float = 0.0
+    holdings: dict[str, Holding] = {}
+    advertised: list[str] = []
+    forwarder: str = ""
+    trusted: list[str] = []
     is_told: bool = False
 
 
@@ -64,7 +92,7 @@ class Network:
     def restore(self, state: NetworkState) -> None:
         """Take a state from a snapshot."""
         self.state = state
-        self._subnets = {_subnet(ip) for ip in state.announced}
+        self._subnets = {subnet_of(ip) for ip in state.announced}
         self._forget()
 
     def is_local(self, ip: str) -> bool:
@@ -82,8 +110,8 @@ class Network:
             while len(announced) >= MAX_ADDRESSES:
                 announced.pop(next(iter(announced)))
             is_public = address_kind(ip) == "public"
-            if is_public or _subnet(ip) not in self._subnets:
-                self._subnets.add(_subnet(ip))
+            if is_public or subnet_of(ip) not in self._subnets:
+                self._subnets.add(subnet_of(ip))
                 self._forget()
             if is_public and ":" in ip:
                 self.add_prefix(ip)
@@ -102,7 +130,7 @@ class Network:
             return True
         if address_kind(ip) != "private":
             return False
-        return _subnet(ip) in self._subnets or ip.startswith("fe80:")
+        return subnet_of(ip) in self._subnets or ip.startswith("fe80:")
 
     def add_role(self, ip: str, role: str) -> None:
         """Note what an address serves the site as."""
@@ -111,7 +139,13 @@ class Network:
             self.state.roles[ip] = tuple(sorted((*roles, role)))
             self._forget()
 
-    def learn_lease(self, lease: LeaseData, server: str) -> None:
+    def advertise(self, ip: str) -> None:
+        """Note that a router named this address as the gateway's by itself."""
+        if "gateway" not in self.state.roles.get(ip, ()) and len(self.state.advertised) < MAX_ADDRESSES:
+            self.state.advertised.append(ip)
+            self.add_role(ip, "gateway")
+
+    def learn_lease(self, lease: LeaseData, server: str, time: float = 0.0) -> None:
         """Take the roles that the site's DHCP server hands out; a second server's word is not taken."""
         if lease.message not in ("offer", "ack", "advertise", "reply"):
             return
@@ -120,9 +154,12 @@ class Network:
         first = self.state.dhcp_server
         if not first or "gateway" in self.state.roles.get(server, ()):
             self.state.dhcp_server = first or server
+            self.state.served_since = self.state.served_since or time
         elif first != server and (":" in first) == (":" in server):
             if server not in self.state.rivals and len(self.state.rivals) < 8:
                 self.state.rivals.append(server)
+            if subnet_of(first) == subnet_of(server):
+                self.state.rival_at = self.state.rival_at or time
             return
         self.add_role(server, "dhcp")
         self.state.is_told = self.state.is_told or bool(lease.resolvers)
@@ -183,7 +220,8 @@ def eui64_of(mac: str) -> str:
     return ":".join(f"{int(full[i : i + 4], 16):x}" for i in range(0, 16, 4))
 
 
-def _subnet(ip: str) -> str:
+def subnet_of(ip: str) -> str:
+    """Give the /24 or /64 that an address is in, as text."""
     return prefix_of(ip) if ":" in ip else ip.rpartition(".")[0]
 
 

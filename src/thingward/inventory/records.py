@@ -12,6 +12,7 @@ from thingward.inventory.identify import Identification, identify
 from thingward.inventory.members import Member
 from thingward.inventory.network import Network
 from thingward.inventory.reconcile import Cluster, partition
+from thingward.inventory.standing import Standing
 from thingward.model.device import Attribute, Correction, Device, DeviceClass
 from thingward.model.ids import Tenant, Uid
 
@@ -68,7 +69,8 @@ class RecordBook:
         maker_of: Callable[[str], str],
         forget: Callable[[], None],
     ) -> None:
-        self._evidence, self._network = evidence, network
+        self._evidence = evidence
+        self.standing = Standing(evidence, network)
         self._tenant, self._site, self._producer, self._maker_of = tenant, site, producer, maker_of
         self.records: dict[str, RecordState] = {}
         self.dirty: set[str] = set()
@@ -175,6 +177,8 @@ class RecordBook:
         record = self.records.get(correction.device)
         if record is None:
             return
+        if correction.kind is not None:
+            self.standing.trust(record.anchors, is_router=correction.kind == "router")
         for field in ("label", "maker", "model", "kind"):
             value = getattr(correction, field)
             if value is not None:
@@ -240,7 +244,7 @@ class RecordBook:
         known: Identification,
     ) -> Device:
         kind = record.kind or known.kind
-        role = self._role(members)
+        role, contested = self.standing.role_of(members), self.standing.contested(members)
         reason = "a person said so" if record.kind else known.reason
         if not kind and role == "gateway":
             kind, reason = "router", "it forwards traffic of the site"
@@ -266,20 +270,18 @@ class RecordBook:
             last_seen=last,
             identified=bool(kind),
             randomised=any(member.is_randomised for member in members),
-            conflicts=(*record.against, *known.conflicts)[:MAX_NOTES],
+            contested=tuple(contested),
+            conflicts=(*_claims(contested), *record.against, *known.conflicts)[:MAX_NOTES],
             group=all(member.is_group for member in members),
             simulated=record.simulated,
         )
 
-    def _role(self, members: list[Member]) -> str:
-        if any(member.is_router for member in members):
-            return "gateway"
-        roles = {
-            role for member in members for ip in member.addresses for role in self._network.state.roles.get(ip, ())
-        }
-        if "gateway" in roles:
-            return "gateway"
-        return "resolver" if "dns" in roles else "server" if roles else ""
+
+def _claims(contested: dict[str, str]) -> list[str]:
+    return [
+        f"claims {ip}, which {anchor.partition(':')[2]} held before" if anchor else f"whose {ip} is, is disputed"
+        for ip, anchor in list(contested.items())[:MAX_NOTES]
+    ]
 
 
 def _mac_rank(member: Member) -> tuple[bool, bool, float]:

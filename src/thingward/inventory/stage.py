@@ -42,6 +42,13 @@ class Seen(msgspec.Struct, gc=False):
 _NOBODY: Final = Seen()
 
 
+def _is_answer(data: object) -> bool:
+    """Tell whether the destination sent what the event is about: a DNS answer, a DHCP server's word."""
+    if type(data) is DnsData:
+        return data.rcode >= 0
+    return type(data) is LeaseData and data.message in ("offer", "ack", "advertise", "reply")
+
+
 class _InTime:
     """Hands out the rows of flow reports, which are in order of time, up to one time after another."""
 
@@ -99,6 +106,7 @@ class InventoryStage:
         self._bounds = bounds or Bounds()
         self._cache: dict[tuple[str, str], Seen] = {}
         self._epoch = 0
+        self._routers: set[str] = set()
         self._tenant, self._site, self._producer = Tenant(tenant), site, producer
         self.network = Network(networks, self._forget)
         self._evidence = Evidence(self._bounds, Tenant(tenant), site, self._forget)
@@ -196,18 +204,18 @@ class InventoryStage:
         if src is None:
             return event
         source = self._see(src, dst, sends=True, time=event.time)
-        target = self._see(dst, src, sends=kind is DnsData and data.rcode >= 0, time=event.time) if dst else _NOBODY  # type: ignore[union-attr]
+        target = self._see(dst, src, sends=_is_answer(data), time=event.time) if dst else _NOBODY
         if source.member is not None:
             source.member.touch(event.time, event.time)
             self._records.touched.add(source.member.record)
             if kind is IdentityData:
                 self._identity(source.member, src, data, event.time)  # type: ignore[arg-type]
             elif kind is LeaseData:
-                self._lease(source.member, data, dst, event.time)  # type: ignore[arg-type]
+                self._lease(source.member, data, dst, target, event.time)  # type: ignore[arg-type]
             elif kind is DnsData:
                 self._answer(source, target, dst, data)  # type: ignore[arg-type]
         elif kind is LeaseData:
-            self.network.learn_lease(data, dst.ip if dst else "")  # type: ignore[arg-type]
+            self._learn_lease(data, dst, target, event.time)  # type: ignore[arg-type]
         return self._enrich(event, src, dst, source, target)
 
     def _flow(self, event: Event, data: FlowData) -> Event:
@@ -244,6 +252,8 @@ class InventoryStage:
         source = cache.get((src.mac, src.ip)) or self._see(src, dst, sends=True, time=data.first)
         answers = data.packets_in > 0
         target = cache.get((dst.mac, dst.ip)) or self._see(dst, src, sends=answers, time=data.first)
+        if answers and target.member is None and dst.mac not in self._routers:
+            self._routed(dst, data.first)
         member = source.member
         if member is not None:
             member.touch(data.first, data.last)
@@ -257,6 +267,14 @@ class InventoryStage:
                 target.claim.last = data.last
             self._records.touched.add(member.record)
         return source, target
+
+    def _routed(self, dst: Endpoint, time: float) -> None:
+        """Note who others route by: an answer came from outside by this hardware address."""
+        router = self._evidence.members.get(f"mac:{dst.mac}")
+        if router is not None and address_kind(dst.ip) == "public" and not self.network.is_local(dst.ip):
+            self._routers.add(dst.mac)
+            self._records.standing.route(router, time)
+            self._records.dirty.add(router.record)
 
     def _enrich(self, event: Event, src: Endpoint, dst: Endpoint | None, source: Seen, target: Seen) -> Event:
         new_src = self._endpoint(src, source, target.uid)
@@ -299,6 +317,7 @@ class InventoryStage:
     def _forget(self) -> None:
         """Forget who was who: something that it rests on changed."""
         self._cache.clear()
+        self._routers.clear()
         self._epoch += 1
 
     def _see(self, endpoint: Endpoint, other: Endpoint | None, *, sends: bool, time: float) -> Seen:
@@ -333,7 +352,8 @@ class InventoryStage:
                 return _NOBODY
             self._records.start(member)
         roles = self.network.state.roles.get(ip, ())
-        if "gateway" in roles:
+        standing = self._records.standing
+        if "gateway" in roles and standing.speaks_for(ip, member):
             self._evidence.make_router(member)
         kind = address_kind(ip)
         if kind in ("none", "group"):
@@ -341,8 +361,11 @@ class InventoryStage:
         if self._is_beyond(member, ip, other):
             return Seen(roles=roles, member=None)
         claim = self._evidence.claim(member, ip, time, announced=False)
-        if member.is_router and "gateway" not in roles and self._evidence.is_sole_address(member, ip):
+        if roles:
+            standing.claim(ip, member, time)
+        elif member.is_router and self._evidence.is_sole_address(member, ip) and standing.is_gateway([member]):
             self.network.add_role(ip, "gateway")
+            standing.route(member, time)
             roles = self.network.state.roles.get(ip, ())
         return Seen(member.record, member, claim, roles)
 
@@ -385,7 +408,8 @@ class InventoryStage:
         for name, value in data.attributes:
             if name == "ndp.router":
                 self._evidence.make_router(member)
-                self.network.add_role(src.ip, "gateway")
+                if self._records.standing.may_route(member):
+                    self.network.advertise(src.ip)
             elif name == "ntp.mode" and self.network.is_local(src.ip) and src.ip in member.addresses:
                 self.network.add_role(src.ip, "ntp")
             if name not in ("arp.ip", "ndp.ip"):
@@ -400,20 +424,37 @@ class InventoryStage:
             self._evidence.claim(member, ip, time, announced=True)
             self._records.dirty.add(member.record)
             self._cache.pop((member.mac, ip), None)
-            if "gateway" in self.network.state.roles.get(ip, ()):
+            self._records.standing.claim(ip, member, time)
+            if "gateway" in self.network.state.roles.get(ip, ()) and self._records.standing.speaks_for(ip, member):
                 self._evidence.make_router(member)
         else:
             claim = self._evidence.claim(member, ip, time, announced=True)
             if claim is not None:
                 claim.last = max(claim.last, time)
 
-    def _lease(self, member: Member, data: LeaseData, server: Endpoint | None, time: float) -> None:
+    def _lease(self, member: Member, data: LeaseData, server: Endpoint | None, target: Seen, time: float) -> None:
         if data.message in ("ack", "reply") and data.address:
             self._announce(member, data.address, time)
+            if server is not None and server.ip == self.network.state.dhcp_server and self._is_server(server, target):
+                self._evidence.hand_over(data.address, member)
         if data.hostname:
             self._evidence.learn(member, "dhcp.hostname", data.hostname, "dhcp", time, 1.0)
             self._records.dirty.add(member.record)
-        self.network.learn_lease(data, server.ip if server else "")
+        self._learn_lease(data, server, target, time)
+
+    def _learn_lease(self, data: LeaseData, server: Endpoint | None, target: Seen, time: float) -> None:
+        """Take a server's word, unless somebody else holds the address that it speaks from."""
+        if server is not None and not self._is_server(server, target):
+            return
+        self.network.learn_lease(data, server.ip if server else "", time)
+        member = self._evidence.members.get(f"mac:{server.mac}") if server is not None and server.mac else None
+        if member is not None and server is not None and data.message in ("offer", "ack"):
+            self._evidence.claim(member, server.ip, time, announced=False)
+            self._records.standing.claim(server.ip, member, time)
+            self._records.standing.lease(server.ip, member, time)
+
+    def _is_server(self, server: Endpoint, target: Seen) -> bool:
+        return target.member is None or self._records.standing.speaks_for(server.ip, target.member)
 
     def _answer(self, source: Seen, target: Seen, server: Endpoint | None, data: DnsData) -> None:
         self._names.learn(source.uid, data)

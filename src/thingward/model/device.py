@@ -58,10 +58,13 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
         label: what a person calls it; a person's correction stays.
         maker, model, kind: identification, empty means unknown; `kind` as in docs/devices.md (camera, plug ...).
         kind_reason: evidence for kind and class in one line.
-        role: `gateway`, `resolver`, `server` or `` for an ordinary device.
+        role: `gateway`, `resolver`, `server` or `` for an ordinary device; `disputed` where two devices claim an
+            address that the site needs and nothing tells whose it is.
         evidence: bounded list of attributes.
         first_seen, last_seen: seconds since 1970.
         identified: false means nobody can say what it is: shown as unknown, never as clean.
+        contested: those of its addresses that another device held before, or that it is unclear whose they are: it
+            is not protected by them, and nothing is done by them.
         conflicts: attributes with competing values, one line each.
         group: true for addresses that stand for many (broadcast, multicast): never a target of actions.
         merged_into: uid of the record that this one turned out to be part of; it then has no addresses of its own.
@@ -84,6 +87,7 @@ class Device(Record, frozen=True, kw_only=True, tag="device"):
     last_seen: float = 0.0
     identified: bool = False
     randomised: bool = False
+    contested: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     group: bool = False
     merged_into: str = ""

@@ -71,13 +71,13 @@ def desired_state(
             continue
         acls = tuple(_expanded(as_enforceable(approval.acls), words, time_names, named_only=named_only))
         named.update(acl.value for acl in acls if acl.peer is PeerKind.DEVICE)
-        entries.append(EnforcementEntry(device=uid, macs=device.macs, addresses=device.addresses, acls=acls))
+        entries.append(EnforcementEntry(device=uid, macs=device.macs, addresses=_own(device), acls=acls))
     return EnforcementState(
         version=version,
         site=site,
         entries=tuple(entries),
         roles={role: tuple(value for value in values if _is_address(value)) for role, values in roles.items()},
-        devices={uid: (*standing[uid].macs, *standing[uid].addresses) for uid in sorted(named) if uid in standing},
+        devices={uid: (*standing[uid].macs, *_own(standing[uid])) for uid in sorted(named) if uid in standing},
         networks=tuple(networks),
         limits=limits or Limits(),
         fleet_size=sum(not device.group for device in standing.values()),
@@ -104,6 +104,11 @@ def _expanded(acls: Iterable[Acl], words: Site, time_names: Sequence[str], *, na
             for name in time_names:
                 found[msgspec.structs.replace(acl, peer=PeerKind.NAME, value=f"*.{name}")] = None
     return list(found)
+
+
+def _own(device: Device) -> tuple[str, ...]:
+    """Leave out addresses that a device claims and another holds: nothing is bound to them, nobody protected by them."""
+    return tuple(address for address in device.addresses if address not in device.contested)
 
 
 def _is_address(value: str) -> bool:

@@ -49,13 +49,18 @@ class Refusal(msgspec.Struct, frozen=True):
 def targets_of(device: Device, devices: Iterable[Device]) -> Targets:
     """Give the device's hardware addresses, and those addresses that no other device uses now.
 
-    An address that was given to somebody else since is left out, so that its new holder is not hit. Where hardware
-    addresses are known they do the work.
+    An address that was given to somebody else since, or that it claims although it is another's, is left out, so that
+    its holder is not hit. Where hardware addresses are known they do the work.
     """
-    taken = {other.addresses[0] for other in devices if other.uid != device.uid and other.addresses}
+    taken = {own_addresses(other)[0] for other in devices if other.uid != device.uid and own_addresses(other)}
     macs = tuple(m for m in map(canonical_target, device.macs) if m is not None and ":" in m)
-    addresses = [a for a in map(canonical_target, device.addresses) if a is not None and a not in taken]
+    addresses = [a for a in map(canonical_target, own_addresses(device)) if a is not None and a not in taken]
     return Targets(macs[:MAX_TARGETS], tuple(addresses[:MAX_TARGETS]))
+
+
+def own_addresses(device: Device) -> tuple[str, ...]:
+    """Give the addresses that are the device's beyond doubt: claiming another's protects nobody."""
+    return tuple(address for address in device.addresses if address not in device.contested)
 
 
 def refuse(situation: Situation, device: Device, targets: Targets, now: float) -> Refusal | None:
@@ -69,6 +74,11 @@ def refuse(situation: Situation, device: Device, targets: Targets, now: float) -
     protected = protected_by(situation, device, targets)
     if protected:
         return Refusal(protected)
+    if device.role == "disputed":
+        claimed = ", ".join(device.contested[:4])
+        return Refusal(
+            f"another device claims {claimed} too, which the site needs, and nothing tells whose it is", can_force=True
+        )
     return _over_share(situation, device, now)
 
 
@@ -76,7 +86,7 @@ def protected_by(situation: Situation, device: Device, targets: Targets) -> str:
     """Give the reason why the device or one of its addresses may never be blocked, empty if there is none."""
     if device.role in VITAL_ROLES:
         return f"the device is the site's {device.role}: without it nothing works"
-    mine = {*targets.macs, *targets.addresses, *device.macs, *device.addresses}
+    mine = {*targets.macs, *targets.addresses, *device.macs, *own_addresses(device)}
     rule = never_block_rule(situation.limits.never_block, mine)
     if rule:
         return f"it is on the never-block list ({rule})"
@@ -84,11 +94,13 @@ def protected_by(situation: Situation, device: Device, targets: Targets) -> str:
     for other in situation.devices.values():
         if other.uid == device.uid:
             continue
-        if other.role in VITAL_ROLES and not (blocked.isdisjoint(other.macs) and blocked.isdisjoint(other.addresses)):
+        if other.role in VITAL_ROLES and not (
+            blocked.isdisjoint(other.macs) and blocked.isdisjoint(own_addresses(other))
+        ):
             return f"it shares an address with the site's {other.role}"
         if macs.isdisjoint(other.macs):
             continue
-        rule = never_block_rule(situation.limits.never_block, {*other.macs, *other.addresses})
+        rule = never_block_rule(situation.limits.never_block, {*other.macs, *own_addresses(other)})
         if rule:
             return f"it shares a hardware address with a device on the never-block list ({rule})"
     return ""
@@ -161,7 +173,7 @@ def blast_of(situation: Situation, device: Device, targets: Targets) -> BlastRad
     hit = [
         other
         for other in situation.devices.values()
-        if other.uid == device.uid or not mine.isdisjoint(other.macs) or mine.intersection(other.addresses[:1])
+        if other.uid == device.uid or not mine.isdisjoint(other.macs) or mine.intersection(own_addresses(other)[:1])
     ]
     warnings = [
         f"{device_name(other)} shares an address and is shut out too" for other in hit if other.uid != device.uid
