@@ -221,7 +221,7 @@ class ExportEvidence(_Intent, frozen=True, kw_only=True, tag="export_evidence"):
 
 
 class NoteExport(_Intent, frozen=True, kw_only=True, tag="note_export"):
-    """Leave an audit entry: something was handed out (`profile`, `evidence`) in a form (`mud`, `csv` ...)."""
+    """Leave an audit entry: something was handed out (`profile`, `site`, `evidence`) in a form (`mud`, `csv` ...)."""
 
     what: str
     target: str = ""

@@ -12,8 +12,10 @@ from thingward.model.device import Device
 from thingward.model.profile import MudProfile
 from thingward.policy.mud_render import render_mud
 from thingward.wire.nft.export import render_dnsmasq, render_file, render_openwrt
-from thingward.wire.nft.ruleset import build_ruleset
+from thingward.wire.nft.ruleset import Ruleset, build_ruleset
+from thingward.wire.nft.tokens import TABLE, safe_id
 
+RuleForm = Literal["nftables", "openwrt", "dnsmasq"]
 Form = Literal["mud", "nftables", "openwrt", "dnsmasq", "csv"]
 
 COLUMNS: Final = (
@@ -35,10 +37,44 @@ def export_profile(profile: MudProfile, device: Device, state: Callable[[], Enfo
         return render_mud(profile, device)
     if form == "csv":
         return render_csv(profile)
-    ruleset = build_ruleset({str(profile.tenant): state()})
+    return _render(
+        build_ruleset({str(profile.tenant): state()}),
+        form,
+        table=device_table(device),
+        holds=f"the newest profile of one device, {device.uid}",
+        notes=(
+            "Only this device, in a table of its own: files of other devices may be loaded beside it.",
+            "All approved devices in one file: thingward site export. Load either that one or these, not both.",
+            *(_ONE_RESOLVER if form == "dnsmasq" else ()),
+        ),
+    )
+
+
+def export_site(state: EnforcementState, tenant: str, form: RuleForm) -> str:
+    """Write what is approved at a site, all devices in one file.
+
+    Args:
+        state: what `desired_state` gives for the site.
+    """
+    notes = (
+        f"The site {state.site!r}: all devices whose profiles are approved. It stands in the place of older ones.",
+    )
+    return _render(build_ruleset({tenant: state}), form, table=TABLE, holds="", notes=notes)
+
+
+def device_table(device: Device) -> str:
+    """Name the nftables table of a file that holds one device."""
+    return f"{TABLE}_{safe_id(device.tenant, device.uid)}"
+
+
+_ONE_RESOLVER: Final = ("dnsmasq takes one line for a name: where devices share names, use the site's file.",)
+
+
+def _render(ruleset: Ruleset, form: RuleForm, *, table: str, holds: str, notes: tuple[str, ...]) -> str:
     if form == "dnsmasq":
-        return render_dnsmasq(ruleset.names)
-    return render_openwrt(ruleset) if form == "openwrt" else render_file(ruleset)
+        return render_dnsmasq(ruleset.names, table=table, notes=notes)
+    render = render_openwrt if form == "openwrt" else render_file
+    return render(ruleset, table=table, holds=holds, notes=notes)
 
 
 def render_csv(profile: MudProfile) -> str:

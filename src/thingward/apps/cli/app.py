@@ -35,6 +35,7 @@ LAZY = {
     "demo": ("platform:demo", "Show the main job on a simulated site."),
     "doctor": ("machine:doctor", "Tell what works on this machine, what does not, and how to mend it."),
     "status": ("people:status", "Show processes, sources and what is wrong now."),
+    "site": ("sites:site", "Sites: list, show, approve, export."),
     "device": ("devices:device", "Devices: list, show, edit, export, quarantine, release."),
     "approval": ("devices:approval", "Approvals: list, queue, approve, withdraw."),
     "action": ("devices:action", "Actions, and what is in force."),

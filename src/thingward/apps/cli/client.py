@@ -82,7 +82,7 @@ class Client:
         """
         import httpx
 
-        query = {key: value for key, value in (params or {}).items() if value not in (None, "", 0, False)}
+        query = {key: value for key, value in (params or {}).items() if value not in (None, "", 0, False, ())}
         headers = {"content-type": "application/json" if content is None else "application/octet-stream"}
         if method != "GET":
             headers["idempotency-key"] = key or uuid.uuid4().hex

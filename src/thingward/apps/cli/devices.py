@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_one, show_result
+from thingward.apps.cli.sites import write_export
 from thingward.model.errors import InvalidInput
 
 device = App(name="device")
@@ -108,14 +109,8 @@ def export_profile(
     ] = "mud",
     to: Annotated[Path | None, Parameter(help="File to write; standard output if not given.")] = None,
 ) -> None:
-    """Export the newest profile for other enforcers."""
-    import sys
-
-    content = connect().raw("GET", f"/devices/{uid}/profile/export", params={"form": form})
-    if to is None:
-        sys.stdout.buffer.write(content)
-    else:
-        to.write_bytes(content)
+    """Export the newest profile of one device; for all approved devices in one file see `site export`."""
+    write_export(connect().raw("GET", f"/devices/{uid}/profile/export", params={"form": form}), to)
 
 
 @device.command(name="quarantine")

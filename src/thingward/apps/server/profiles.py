@@ -15,6 +15,7 @@ from thingward.model.profile import Acl, MudProfile, Preview
 from thingward.policy.desired import desired_state
 from thingward.policy.diff import diff_acls
 
+MAX_APPROVALS: Final = 20_000
 _SERVES_AS: Final = {"gateway": ("gateway", "dns", "dhcp", "ntp"), "resolver": ("dns",)}
 
 
@@ -120,11 +121,6 @@ def state_of_profile(deps: Deps, device: Device, profile: MudProfile) -> Enforce
     Raises:
         InvalidInput: no rules are made for such a device.
     """
-    devices = all_devices(deps, device.site)
-    roles: dict[str, tuple[str, ...]] = {}
-    for row in devices:
-        for role in _SERVES_AS.get(row.role, ()):
-            roles[role] = (*roles.get(role, ()), *row.addresses)
     approval = Approval(
         uid=profile.uid,
         tenant=profile.tenant,
@@ -137,11 +133,44 @@ def state_of_profile(deps: Deps, device: Device, profile: MudProfile) -> Enforce
         site=device.site,
         acls=profile.acls,
     )
-    networks = next((row.networks for row in deps.newest(Site, 1, name=device.site)), ())
-    state = desired_state([approval], devices, roles, site=device.site, networks=networks)
+    state = _state(deps, device.site, [approval])
     if not state.entries:
         raise InvalidInput(
             f"no rules are made for {device.uid!r}: it is a gateway, a group or has no address.",
             hint="Export MUD or CSV.",
         )
     return state
+
+
+def state_of_site(deps: Deps, site: str, only: tuple[str, ...] = ()) -> EnforcementState:
+    """Give what the network should hold at a site: all approvals in force, or those of some devices.
+
+    Raises:
+        InvalidInput: nothing is approved there, or not for one of the named devices.
+    """
+    approvals: list[Approval] = []
+    cursor = ""
+    while len(approvals) < MAX_APPROVALS:
+        where = {"site": site, "state": "in_force"}
+        page = deps.backend.control.page(deps.tenant, Approval, where=where, cursor=cursor, limit=1000)
+        approvals += [row for row in page.items if not only or row.device in only]
+        cursor = page.cursor
+        if not cursor:
+            break
+    state = _state(deps, site, approvals)
+    held = {entry.device for entry in state.entries}
+    missing = [uid for uid in only if uid not in held]
+    if missing or not held:
+        what = f"for {missing[0]!r}" if missing else f"at the site {site!r}"
+        raise InvalidInput(f"nothing that becomes rules is approved {what}.", hint="Approve a profile first.")
+    return state
+
+
+def _state(deps: Deps, site: str, approvals: list[Approval]) -> EnforcementState:
+    devices = all_devices(deps, site)
+    roles: dict[str, tuple[str, ...]] = {}
+    for row in devices:
+        for role in _SERVES_AS.get(row.role, ()):
+            roles[role] = (*roles.get(role, ()), *row.addresses)
+    networks = next((row.networks for row in deps.newest(Site, 1, name=site)), ())
+    return desired_state(approvals, devices, roles, site=site, networks=networks)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from thingward.wire.nft.ruleset import NAME_TIMEOUT_S, Ruleset
 from thingward.wire.nft.tables import NameBinding, Table, set_body
-from thingward.wire.nft.tokens import TABLE
+from thingward.wire.nft.tokens import TABLE, shown
 
 CACHE_S = 300
+_COMMENT = 400
 MAX_BOUND = 4  # dnsmasq reads lines of 1,024 characters
 
-_HEAD = """# Made by thingward. It holds the approved profiles of {devices}; everything else is left as it was.
+_HEAD = """# Made by thingward. It holds {holds}; everything else is left as it was.
 # Remove it all with: nft 'delete table {first} {table}'{more}
 """
 _OPENWRT = """# OpenWrt 22.03 or later: put this file into /usr/share/nftables.d/ruleset-post/ and run `fw4 reload`.
@@ -19,32 +20,44 @@ _OPENWRT = """# OpenWrt 22.03 or later: put this file into /usr/share/nftables.d
 """
 _DNSMASQ = """# Made by thingward: addresses that these names resolve to are opened for the devices that may reach them.
 # Answers from the cache open nothing, so what is cached must end before what is open does.
-max-cache-ttl={cache_s}
+{notes}max-cache-ttl={cache_s}
 """
 
 
-def render_file(ruleset: Ruleset) -> str:
-    """Write a file for `nft -f`; loading it again replaces it."""
+def render_file(ruleset: Ruleset, *, table: str = TABLE, holds: str = "", notes: Sequence[str] = ()) -> str:
+    """Write a file for `nft -f`; loading it again replaces it.
+
+    Args:
+        table: name of the tables. holds: what the file holds, for its first line; default: how many approved profiles.
+        notes: plain lines about the file, each becomes a comment.
+    """
     if not ruleset.tables:
         return ""
     devices = len({chain.name for table in ruleset.tables for chain in table.chains if chain.name.startswith("out_")})
     families = [table.family for table in ruleset.tables]
     head = _HEAD.format(
-        devices="1 device" if devices == 1 else f"{devices} devices",
+        holds=holds or f"the approved profiles of {'1 device' if devices == 1 else f'{devices} devices'}",
         first=families[0],
-        table=TABLE,
-        more="".join(f"; nft 'delete table {family} {TABLE}'" for family in families[1:]),
+        table=table,
+        more="".join(f"; nft 'delete table {family} {table}'" for family in families[1:]),
     )
-    notes = "".join(f"# Not enforced: {line}\n" for line in ruleset.skipped)
-    return head + notes + "".join(_whole_table(table) for table in ruleset.tables)
+    said = comments(notes) + "".join(f"# Not enforced: {line}\n" for line in ruleset.skipped)
+    return head + said + "".join(_whole_table(content, table) for content in ruleset.tables)
 
 
-def render_openwrt(ruleset: Ruleset) -> str:
+def render_openwrt(ruleset: Ruleset, *, table: str = TABLE, holds: str = "", notes: Sequence[str] = ()) -> str:
     """Write the same as an include of OpenWrt's fw4."""
-    return _OPENWRT + render_file(ruleset)
+    return _OPENWRT + render_file(ruleset, table=table, holds=holds, notes=notes)
 
 
-def render_dnsmasq(names: Sequence[NameBinding], *, name_timeout_s: int = NAME_TIMEOUT_S) -> str:
+def comments(lines: Sequence[str]) -> str:
+    """Write lines as comments, whatever is in them."""
+    return "".join(f"# {shown(line, most=_COMMENT)}\n" for line in lines)
+
+
+def render_dnsmasq(
+    names: Sequence[NameBinding], *, name_timeout_s: int = NAME_TIMEOUT_S, table: str = TABLE, notes: Sequence[str] = ()
+) -> str:
     """Write dnsmasq's lines: for each name the sets that its answers fill.
 
     dnsmasq takes the longest name that a question ends in and fills that one's sets only; therefore a name's line
@@ -60,20 +73,21 @@ def render_dnsmasq(names: Sequence[NameBinding], *, name_timeout_s: int = NAME_T
         if domain in exact:
             bound.insert(0, exact[domain])
         sets = [
-            f"{version}#{family}#{TABLE}#{item.set4 if version == 4 else item.set6}"
+            f"{version}#{family}#{table}#{item.set4 if version == 4 else item.set6}"
             for item in bound[:MAX_BOUND]
             for family in item.families
             for version in (4, 6)
         ]
         lines.append(f"nftset=/{domain}/{','.join(sets)}")
-    return _DNSMASQ.format(cache_s=min(CACHE_S, name_timeout_s // 2)) + "".join(f"{line}\n" for line in lines)
+    head = _DNSMASQ.format(cache_s=min(CACHE_S, name_timeout_s // 2), notes=comments(notes))
+    return head + "".join(f"{line}\n" for line in lines)
 
 
-def _whole_table(table: Table) -> str:
+def _whole_table(table: Table, name: str) -> str:
     lines = [
-        f"add table {table.family} {TABLE}",
-        f"delete table {table.family} {TABLE}",
-        f"table {table.family} {TABLE} {{",
+        f"add table {table.family} {name}",
+        f"delete table {table.family} {name}",
+        f"table {table.family} {name} {{",
     ]
     for item in table.sets:
         lines.append(f"\tset {item.name} {{ {set_body(item, elements=True)} }}")

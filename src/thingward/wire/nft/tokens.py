@@ -96,6 +96,6 @@ def element_text(network: Network) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def shown(text: str) -> str:
-    """Make foreign text fit to print in a message: ASCII, bounded."""
-    return ascii(text[:_SHOWN])[1:-1]
+def shown(text: str, *, most: int = _SHOWN) -> str:
+    """Make foreign text fit to print in a message: ASCII, at most so many characters of it."""
+    return ascii(text[:most])[1:-1]

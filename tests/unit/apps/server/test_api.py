@@ -6,11 +6,12 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
 
 import msgspec
 import pytest
 
-from tests.unit.apps.server.sample import NOW, PASSWORD, uid_of
+from tests.unit.apps.server.sample import APPROVED, NOW, PASSWORD, ROWS, mac_of, uid_of
 from thingward.apps.server.api.openapi import document
 from thingward.apps.server.api.parameters import query_names
 from thingward.apps.server.metrics import MAX_SERIES, PREFIX, Metrics
@@ -24,6 +25,7 @@ from thingward.model.profile import Acl, MudProfile, PeerKind
 from thingward.ports.control_store import Put
 
 HALL = uid_of("cam-hall")
+ROWS_BY_NAME = {row[0]: index for index, row in enumerate(ROWS)}
 
 
 def problem(answer, status, code):
@@ -203,6 +205,63 @@ def test_exported_rules_are_those_that_approval_would_set(api, core):
     core.control.commit("default", [Put(msgspec.structs.replace(profile, acls=(*profile.acls, elsewhere)))])
     # It asks another resolver: the sets behind its names would stay empty.
     assert "nftset=" not in api.get(f"/devices/{HALL}/profile/export?form=dnsmasq").text
+
+
+def tables_of(text):
+    return {line.split()[3] for line in text.splitlines() if line.startswith("delete table")}
+
+
+@pytest.mark.parametrize("form", ["nftables", "openwrt"])
+def test_one_devices_file_leaves_those_of_others_alone(api, form):
+    files = [api.get(f"/devices/{uid_of(name)}/profile/export?form={form}").text for name in ("cam-hall", "meter")]
+    assert not tables_of(files[0]) & tables_of(files[1])
+    assert "thingward" not in tables_of(files[0])
+    assert HALL in files[0]
+    assert "Only this device" in files[0]
+    assert "thingward site export" in files[0]
+    names = api.get(f"/devices/{HALL}/profile/export?form=dnsmasq").text
+    assert f"#{next(iter(tables_of(files[0])))}#n4_" in names
+
+
+def test_site_export_holds_every_approved_device(api, core):
+    text = api.get("/sites/home/export").text
+    assert tables_of(text) == {"thingward"}
+    assert all(mac_of(ROWS_BY_NAME[name]) in text for name in APPROVED)
+    assert mac_of(ROWS_BY_NAME["cam-garage"]) not in text, "not approved"
+    assert f"profiles of {len(APPROVED)} devices" in text
+    assert (core.audit()[0].action, core.audit()[0].target) == ("note_export", "home")
+    names = api.get("/sites/home/export?form=dnsmasq").text
+    assert "nftset=/api.northwind.example/" in names
+    assert "nftset=/mqtt.tasmo.example/" in names
+    two = api.get(f"/sites/home/export?form=openwrt&device={HALL}&device={uid_of('meter')}")
+    assert "profiles of 2 devices" in two.text
+    assert two.headers["content-disposition"] == 'attachment; filename="thingward-home.openwrt.nft"'
+    problem(api.get("/sites/nowhere/export"), 404, "record.not_found")
+    problem(api.get(f"/sites/home/export?device={uid_of('cam-garage')}"), 422, "input.invalid")
+    problem(api.get("/sites/home/export?form=mud"), 400, "request.invalid")
+
+
+@pytest.mark.netns
+def test_nftables_and_dnsmasq_take_the_exports_side_by_side(api, tmp_path, in_namespace):
+    one, other = (f"/devices/{uid_of(name)}/profile/export" for name in ("cam-hall", "meter"))
+    files = [api.get(f"{path}?form=nftables").text for path in (one, other, one)]
+    files.append(api.get(f"{one}?form=openwrt").text)
+    files.append(api.get("/sites/home/export").text)
+    for index, text in enumerate(files):
+        (tmp_path / f"{index}.nft").write_text(text)
+        checked = subprocess.run(
+            [*in_namespace, "nft", "-c", "-f", str(tmp_path / f"{index}.nft")], capture_output=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr
+    load = "; ".join(f"nft -f {tmp_path}/{index}.nft" for index in range(3)) + "; nft list ruleset"
+    held = subprocess.run([*in_namespace, "sh", "-ec", load], capture_output=True, text=True, check=True).stdout
+    assert all(mac_of(ROWS_BY_NAME[name]) in held for name in ("cam-hall", "meter"))
+    for index, path in enumerate((f"{one}?form=dnsmasq", "/sites/home/export?form=dnsmasq")):
+        (tmp_path / f"{index}.conf").write_text(api.get(path).text)
+        checked = subprocess.run(
+            ["dnsmasq", "--test", "-C", str(tmp_path / f"{index}.conf")], capture_output=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr
 
 
 def test_no_rules_are_exported_that_would_shut_the_gateway_in(api, core):

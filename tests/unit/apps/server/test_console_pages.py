@@ -326,3 +326,9 @@ def test_parts_for_htmx_are_parts(browser):
 def test_htmx_is_sent_to_sign_in_when_the_session_is_over(http, core):
     answer = http.get("/", headers={"hx-request": "true"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/login")
+
+
+def test_what_is_in_force_can_be_taken_to_another_router(browser):
+    text = browser("vera").get("/in-force").text
+    for form in ("nftables", "openwrt", "dnsmasq"):
+        assert f'href="/api/v1/sites/home/export?form={form}" download' in text

@@ -16,13 +16,15 @@ from thingward.apps.server.profiles import (
     newest_preview,
     newest_profile,
     state_of_profile,
+    state_of_site,
 )
+from thingward.apps.server.standing import site_standing
 from thingward.model.device import Device
 from thingward.model.errors import NotFound
 from thingward.model.intent import NoteExport
 from thingward.model.profile import MudProfile, Preview
 from thingward.policy import export
-from thingward.policy.export import Form
+from thingward.policy.export import Form, RuleForm
 
 #: Form to media type and file name suffix.
 _FORMS: Final[dict[Form, tuple[str, str]]] = {
@@ -89,15 +91,39 @@ async def export_profile(
     uid: FromPath[str],
     form: Annotated[Form, QueryParameter(description="Which form.")] = "mud",
 ) -> Response[Any]:
-    """Export the newest profile as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited."""
+    """Export the newest profile of one device as a MUD file (RFC 8520), nftables, OpenWrt or CSV. This is audited.
+
+    Files of rules hold this device alone, in a table of its own; `exportSite` gives all devices in one file.
+    """
     device, profile = deps.get(Device, uid), _profile(deps, uid)
     text = export.export_profile(profile, device, lambda: state_of_profile(deps, device, profile), form)
-    media_type, suffix = _FORMS[form]
     await ask(NoteExport(what="profile", target=uid, form=form))
-    name = f"thingward-{uid}.{suffix}"
-    return Response(
-        content=text, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+    return _file(text, form, uid)
 
 
-HANDLERS = (get_profile, get_diff, get_preview, export_profile)
+@get("/sites/{name:str}/export", operation_id="exportSite", access=NoteExport, tags=["profiles"])
+async def export_site(
+    deps: NamedDependency[Deps],
+    ask: NamedDependency[Ask],
+    name: FromPath[str],
+    form: Annotated[RuleForm, QueryParameter(description="Which form.")] = "nftables",
+    device: Annotated[
+        list[str] | None,
+        QueryParameter(description="Uid of a device: only this one and others named so; default all.", max_items=1000),
+    ] = None,
+) -> Response[Any]:
+    """Export the approved profiles of a site's devices in one file for nftables, OpenWrt or dnsmasq. This is audited."""
+    if all(row.name != name for row in site_standing(deps)):
+        raise NotFound(f"there is no site {name!r}.")
+    text = export.export_site(state_of_site(deps, name, tuple(device or ())), deps.tenant, form)
+    await ask(NoteExport(what="site", target=name, form=form))
+    return _file(text, form, "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name))
+
+
+def _file(text: str, form: Form, name: str) -> Response[Any]:
+    media_type, suffix = _FORMS[form]
+    headers = {"Content-Disposition": f'attachment; filename="thingward-{name}.{suffix}"'}
+    return Response(content=text, media_type=media_type, headers=headers)
+
+
+HANDLERS = (get_profile, get_diff, get_preview, export_profile, export_site)

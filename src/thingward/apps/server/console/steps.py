@@ -178,6 +178,7 @@ async def in_force_page(
         "in_force.html",
         quarantines=[row for row in rows if row.kind == "quarantine"],
         profiles=[row for row in rows if row.kind == "profile"],
+        sites=sorted({row.site for row in deps.newest(Approval, 1000, state="in_force") if row.site}),
         past=past[:20],
         names=names,
         people=screen.people(),
