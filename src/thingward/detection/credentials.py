@@ -13,14 +13,20 @@ from thingward.model.packed import unpack
 from thingward.model.record import Record
 
 SPAN_S = 600.0
-MAX_SOURCES = 10_000
+MAX_SOURCES = 20_000
 MAX_TRIES = 256
 # Two bytes of a digest tell two pairs of one source apart; they are too few to confirm a guess.
 _MARK_DIGITS = 4
 
 
+# Protocols that answer every log-in in so many words: without the answer a try may well have been a success.
+_ANSWERED = frozenset({"mqtt"})
+# Where a worm's tries are counted even if the answer was not seen; elsewhere a hub may know such passwords.
+_SHELLS = frozenset({"telnet", "ftp", "ssh"})
+
+
 class _Tries(msgspec.Struct):
-    """Pairs that one source tried: mark to (time, whether an attack list holds it), oldest first."""
+    """Pairs that were tried in vain: mark to (time, True), oldest first."""
 
     marks: dict[str, tuple[float, bool]] = {}
 
@@ -29,9 +35,10 @@ _states = msgspec.msgpack.Decoder(dict[str, _Tries])
 
 
 class CredentialStage:
-    """Names the lists that hold a seen pair and counts the different pairs that one source tried.
+    """Names the lists that hold a seen pair and counts the different pairs that one source tried in vain.
 
-    Every `CredentialData` leaves with `lists`, `tries` and `listed` set and `pair` empty.
+    `tries` counts by source, target and protocol: a hub that knows a password for each of its cameras guesses nothing.
+    `listed` counts pairs of attack lists by source over all targets: worms try few at each. Every `CredentialData` leaves with `lists`, `tries` and `listed` set and `pair` empty.
 
     Args:
         lists: name of a list to its pair digests (`model.observation.pair_digest`).
@@ -78,17 +85,31 @@ class CredentialStage:
     def _count(self, observation: Observation, data: CredentialData, is_listed: bool) -> tuple[int, int]:
         if not data.pair or observation.src is None:
             return 0, 0
-        who = f"{observation.tenant}\n{observation.site}\n{observation.src.ip or observation.src.mac}"
-        entry = self._sources.pop(who, None) or _Tries()
-        self._sources[who] = entry
+        src, dst = observation.src, observation.dst
+        source = f"{observation.tenant}\n{observation.site}\n{src.ip or src.mac}"
+        target = f"{source}\n{(dst.ip or dst.mac) if dst else ''}\n{data.protocol}"
+        in_vain = data.outcome == "failure" or (data.outcome == "unknown" and data.protocol not in _ANSWERED)
+        by_worm = data.outcome == "failure" or (data.outcome == "unknown" and data.protocol in _SHELLS)
+        tries = self._add(target, data.pair, observation.time, counts=in_vain)
+        return tries, self._add(source, data.pair, observation.time, counts=by_worm and is_listed)
+
+    def _add(self, key: str, pair: str, time: float, *, counts: bool) -> int:
+        """Note a pair, or that it is none to count; gives how many count within the span before."""
+        entry = self._sources.pop(key, None)
+        if entry is None:
+            if not counts:
+                return 0
+            entry = _Tries()
+        self._sources[key] = entry
         if len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
         marks = entry.marks
-        mark = data.pair[:_MARK_DIGITS]
-        known = marks.pop(mark, None)
-        marks[mark] = (observation.time, is_listed or (known is not None and known[1]))
-        for old in [m for m, (time, _) in marks.items() if time < observation.time - SPAN_S]:
+        mark = pair[:_MARK_DIGITS]
+        marks.pop(mark, None)
+        if counts:
+            marks[mark] = (time, True)
+        for old in [m for m, (at, _) in marks.items() if at < time - SPAN_S]:
             del marks[old]
         while len(marks) > MAX_TRIES:
             del marks[next(iter(marks))]
-        return len(marks), sum(1 for _, is_on_list in marks.values() if is_on_list)
+        return len(marks)

@@ -33,6 +33,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     login_connections: int = 15
     login_connections_span_s: float = 120.0
     login_connection_max_s: float = 30.0
+    login_connection_max_bytes: int = 9_000
     mirai_pairs: int = 3
     # floods
     flood_span_s: float = 5.0

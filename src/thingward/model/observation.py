@@ -181,7 +181,8 @@ class CredentialData(_Data, frozen=True, kw_only=True, tag="credential"):
         pair: digest of user and password (`pair_digest`), empty if no password was seen.
         password_empty: an empty password was sent.
         lists: names of the lists that hold the pair (`mirai`, `vendor`); detection fills it in and drops `pair`.
-        tries, listed: different pairs that src tried lately; how many of those are on an attack list.
+        tries: different pairs that src lately tried in vain at dst by this protocol.
+        listed: different pairs of an attack list that src lately tried in vain, at whatever target.
         outcome: what the answer looked like.
     """
 

@@ -169,3 +169,89 @@ def test_the_lists_are_read_whole():
     assert parse_pairs("# note\na\tb\na\tb\n\tc\n") == (("a", "b"), ("", "c"))
     with pytest.raises(InvalidInput, match="line 1"):
         parse_pairs("no tab")
+
+
+def logins(pairs, *, outcome, protocol="rtsp", targets=True, start=0.0):
+    """Send one log-in a second through the credential stage, each at a target of its own or all at one."""
+    stage = CredentialStage(built_in_pairs())
+    records = [
+        Observation(
+            uid=Uid(f"l{start}{n}"),
+            tenant=DEFAULT_TENANT,
+            time=NOW + start + n,
+            source="test",
+            src=BOT,
+            dst=host(50 + n if targets else 50, 554),
+            data=CredentialData(
+                protocol=protocol,
+                user=user,
+                pair=pair_digest(user, password),
+                outcome=outcome if isinstance(outcome, str) else outcome[n],
+            ),
+        )
+        for n, (user, password) in enumerate(pairs)
+    ]
+    return [normalise(r) for r in stage.feed(records, NOW).records]
+
+
+@pytest.mark.parametrize("protocol", ["rtsp", "http-basic", "mqtt", "ftp"])
+@pytest.mark.parametrize("outcome", ["success", "failure", "unknown"])
+def test_a_hub_with_a_password_for_each_camera_guesses_nothing(protocol, outcome):
+    events = logins([("viewer", f"Xy{n}zz!") for n in range(12)], outcome=outcome, protocol=protocol)
+    assert rules(events) == {"login.cleartext"}
+
+
+@pytest.mark.parametrize("outcome", ["success", "unknown"])
+def test_many_clients_behind_one_address_guess_nothing(outcome):
+    pairs = [(f"service{n}", f"secret{n}") for n in range(12)]
+    assert rules(logins(pairs, outcome=outcome, protocol="mqtt", targets=False)) == {"login.cleartext"}
+
+
+def test_a_success_counts_only_after_failures_at_that_target():
+    pairs = [("root", f"secret{n}") for n in range(6)]
+    guessed = findings(logins(pairs, outcome=["failure"] * 5 + ["success"], targets=False))
+    assert max(f.severity for f in guessed) == 5
+    elsewhere = findings(logins(pairs, outcome=["failure"] * 5 + ["success"], targets=True))
+    assert {f.rule for f in elsewhere} == {"login.cleartext"}
+
+
+def test_a_pair_that_works_after_all_was_no_guess():
+    pairs = [("kim", "a"), ("kim", "b"), ("kim", "right"), ("kim", "c"), ("kim", "right")]
+    outcome = ["failure", "failure", "failure", "failure", "success"]
+    assert rules(logins(pairs, outcome=outcome, targets=False)) == {"login.cleartext"}
+
+
+def test_a_worm_tries_few_pairs_at_each_of_many_targets():
+    pairs = [("root", "xc3511"), ("root", "vizxv"), ("admin", "admin"), ("root", "888888")]
+    for outcome in ("failure", "unknown"):
+        assert "login.mirai_list" in rules(logins(pairs, outcome=outcome, protocol="telnet"))
+    assert "login.mirai_list" not in rules(logins(pairs, outcome="success", protocol="rtsp"))
+
+
+def ssh(n, *, size, state="whole", span=1.5):
+    start = NOW + 2 * n
+    more = {"out": 12, "back": 12, "flags_out": ALL, "flags_in": ALL, "bytes_out": size}
+    return flow(host(5, 22), time=start, last=start + span, state=state, **more)
+
+
+def test_short_sessions_that_do_something_are_work():
+    assert rules([ssh(n, size=18_000) for n in range(40)]) == set()
+    assert rules([ssh(n, size=4_000) for n in range(40)]) == {"login.bruteforce"}
+
+
+def test_what_earlier_reports_carried_counts():
+    reports = []
+    for n in range(40):
+        first, last = ssh(n, size=18_000, state="update"), ssh(n, size=200, state="end")
+        reports += [first, last]
+    assert rules(reports) == set()
+
+
+def test_short_connections_that_log_in_are_no_guessing():
+    records = []
+    for n in range(40):
+        at = NOW + 2 * n
+        records.append(login(host(5, 21), time=at, protocol="ftp", outcome="success"))
+        more = {"out": 12, "back": 12, "flags_out": ALL, "flags_in": ALL}
+        records.append(flow(host(5, 21), time=at, last=at + 1, state="whole", **more))
+    assert rules(records) == {"login.cleartext"}

@@ -59,6 +59,8 @@ class Guessing(WindowRule):
             if data.tries >= t.login_pairs:
                 yield self._got_in(record, data, src, dst)
             return
+        if data.outcome == "unknown" and data.protocol == "mqtt":
+            return
         seen = self._failed.add(f"{who(src)} {who(dst)} {data.protocol}", 1.0, record.time)
         count = int(seen.count)
         fast = count >= t.login_attempts and data.tries >= t.login_pairs
@@ -97,7 +99,7 @@ class Guessing(WindowRule):
             rule="login.bruteforce",
             key=f"{who(src)} {who(dst)} {data.protocol} success",
             title=f"{src.ip or src.mac} guessed a {data.protocol} password of {dst.ip or dst.mac}",
-            reason=f"log-in at {where(dst)} succeeded after {data.tries} different passwords or users",
+            reason=f"log-in at {where(dst)} succeeded after {data.tries} different passwords or users had failed there",
             device=src.device,
             target=dst.device,
             src=src,
@@ -110,29 +112,42 @@ class Guessing(WindowRule):
 
 
 class BlindGuessing(WindowRule):
-    """Counts short finished connections to a log-in service: guessing that cannot be read."""
+    """Counts short finished connections to a log-in service: guessing that cannot be read.
+
+    Sessions that carry more than a log-in needs are work, not guessing; so are those whose log-in was seen to succeed.
+    """
 
     infos: ClassVar[tuple[RuleInfo, ...]] = (_BRUTE_FORCE,)
-    takes: ClassVar[tuple[type, ...]] = (FlowData,)
+    takes: ClassVar[tuple[type, ...]] = (FlowData, CredentialData)
 
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__()
         self._t = thresholds
         self._short = SumWindow(thresholds.login_connections_span_s)
-        self.windows = {"short": self._short}
+        self._welcome = SumWindow(thresholds.login_connections_span_s)
+        self._carried = SumWindow(thresholds.login_connections_span_s)
+        self.windows = {"short": self._short, "welcome": self._welcome, "carried": self._carried}
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
-        """Look at finished connections that were answered and short."""
-        assert isinstance(record, Event) and isinstance(record.data, FlowData)
+        """Look at finished connections that were answered, short and small."""
+        assert isinstance(record, Event)
         data, src, dst = record.data, record.src, record.dst
-        if src is None or dst is None or data.proto != TCP or dst.port not in LOGIN_PORTS or is_group(dst):
+        if src is None or dst is None or dst.port not in LOGIN_PORTS or is_group(dst):
+            return
+        key = f"{who(src)} {who(dst)} {dst.port}"
+        if isinstance(data, CredentialData):
+            if data.outcome == "success" and data.tries < self._t.login_pairs:
+                self._welcome.add(key, 1.0, record.time)
+            return
+        assert isinstance(data, FlowData)
+        if data.proto != TCP or not self._is_bare(data):
             return
         is_short = data.last - data.first <= self._t.login_connection_max_s and data.packets_out >= 3
         if not (is_last_report(data) and is_answered(data) and is_short and data.flags_out & SYN):
             return
         protocol = LOGIN_PORTS[dst.port]
-        seen = self._short.add(f"{who(src)} {who(dst)} {dst.port}", 1.0, data.first)
-        if seen.count >= self._t.login_connections:
+        seen = self._short.add(key, 1.0, data.first)
+        if seen.count - self._welcome.add(key, 0.0, data.first).count >= self._t.login_connections:
             yield Hit(
                 rule="login.bruteforce",
                 key=f"{who(src)} {who(dst)} {protocol}",
@@ -148,6 +163,11 @@ class BlindGuessing(WindowRule):
                 first=min(seen.first, data.first),
                 count=int(seen.count),
             )
+
+    def _is_bare(self, data: FlowData) -> bool:
+        """Tell whether a connection has carried no more than a log-in needs, over all its reports."""
+        carried = self._carried.add(data.flow, float(data.bytes_out + data.bytes_in), data.last)
+        return carried.count <= self._t.login_connection_max_bytes
 
 
 class KnownPairs(WindowRule):
@@ -179,7 +199,7 @@ class KnownPairs(WindowRule):
         self._t = thresholds
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterable[Hit]:
-        """Look at log-ins; `tries` and `listed` count the different pairs of one source."""
+        """Look at log-ins; `listed` counts the different pairs of one source, over all targets."""
         assert isinstance(record, Event) and isinstance(record.data, CredentialData)
         data, src, dst = record.data, record.src, record.dst
         if src is None or dst is None:
@@ -205,7 +225,7 @@ class KnownPairs(WindowRule):
     def _look_default(self, record: Event, data: CredentialData, src: Endpoint, dst: Endpoint) -> Iterator[Hit]:
         succeeded = data.outcome == "success"
         # Guessed pairs that failed or ran into silence say nothing about the device.
-        if not succeeded and (data.outcome == "failure" or data.tries > 2):
+        if not succeeded and (data.outcome == "failure" or max(data.tries, data.listed) > 2):
             return
         kind = "an empty password" if data.password_empty else "a well-known default password"
         yield Hit(
