@@ -22,6 +22,7 @@ DIGEST_LIMIT = 200
 ATTEMPTS = 5
 #: A message with the same key is not sent again within this time.
 REPEAT_S = 3600.0
+DAY_S = 86400.0
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +97,9 @@ class Outbox:
     def digest(self, now: float) -> Notify | None:
         """Give the digest once a day at its hour, if anything waits."""
         day = datetime.fromtimestamp(now, UTC)
-        name = day.strftime("%Y-%m-%d")
-        if day.hour < self.settings.digest_hour or self._digest_day == name or not self.waiting:
+        name = _day_of(now)
+        is_told = self._digest_day == name or _is_day_before(self._digest_day, now)
+        if day.hour < self.settings.digest_hour or is_told or not self.waiting:
             return None
         self._digest_day = name
         self.changes += 1
@@ -115,8 +117,8 @@ class Outbox:
         )
 
     def _new_day(self, now: float) -> None:
-        day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-        if day != self._day:
+        day = _day_of(now)
+        if day != self._day and not _is_day_before(self._day, now):
             self._day, self._sent_today = day, 0
 
     def _remember(self, key: str, now: float) -> None:
@@ -155,6 +157,15 @@ class OutboxFile:
                 f"what was sent today cannot be kept: {error.strerror}.", hint="Free some space."
             ) from error
         self._saved = outbox.changes
+
+
+def _day_of(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def _is_day_before(counted: str, now: float) -> bool:
+    """Tell whether a clock that was set back leads into the day before: no new budget, and no second one later."""
+    return _day_of(now + DAY_S) == counted
 
 
 _states = msgspec.msgpack.Decoder(OutboxState)

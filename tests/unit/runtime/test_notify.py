@@ -80,6 +80,19 @@ def test_a_damaged_state_is_an_empty_one(tmp_path: Path) -> None:
     assert OutboxFile(tmp_path / "people").load() == OutboxState()
 
 
+def test_a_clock_that_is_set_back_over_midnight_is_no_new_budget() -> None:
+    midnight = NOON + 12 * 3600
+    outbox = Outbox(NotifySettings(daily_budget=2, digest_hour=0))
+    passed = [outbox.offer(message(f"a{index}"), midnight + 60 + index) is not None for index in range(3)]
+    assert passed == [True, True, False]
+    assert outbox.digest(midnight + 100) is not None
+    assert outbox.offer(message("set back"), midnight - 3500) is None, "the hour before is no day of its own"
+    assert outbox.digest(midnight - 3400) is None, "one digest for both"
+    assert outbox.offer(message("again"), midnight + 200) is None, "nor is the same day twice"
+    assert outbox.offer(message("the next"), midnight + 86400 + 1) is not None
+    assert outbox.offer(message("long ago"), midnight - 30 * 86400) is not None, "a clock that was wrong by much"
+
+
 class Stubborn:
     """A channel that takes its time to end."""
 

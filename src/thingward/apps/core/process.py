@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -54,7 +53,7 @@ from thingward.runtime.compose import (
 )
 from thingward.runtime.config import Settings
 from thingward.runtime.derived import preview_of, state_of
-from thingward.runtime.notify import Dispatcher, NotifySettings, Outbox
+from thingward.runtime.notify import Dispatcher, NotifySettings, Outbox, OutboxFile
 
 #: Kinds that never leave core through the live stream.
 PRIVATE: Final = (Observation, Learnt, Principal, Token, Session, SettingValue, AuditEntry, LedgerEntry)
@@ -63,6 +62,8 @@ EXPORTED: Final = (Finding, Case, Action, Outcome, Approval, AuditEntry)
 LIVE_BATCH: Final = 500
 HOUSEKEEPING_S: Final = 3600.0
 CHORE_S: Final = 0.1
+#: What was sent to people is kept at most this often.
+PEOPLE_S: Final = 1.0
 
 _log = structlog.get_logger("core")
 
@@ -87,8 +88,11 @@ class Core:
         self.warden_link: UnixLinkClient | None = None
         if settings.enforce.path != "off":
             self.warden_link = UnixLinkClient(channels.socket_of(settings, "warden"), name="core")
-        self.people = Outbox(NotifySettings())
-        self.teller = Dispatcher(build_notifiers(settings.notify), self.people, time.time)
+        self.people_trouble = ""
+        self.people_file = OutboxFile(settings.home / "people")
+        told = {name: getattr(settings.notify, name) for name in NotifySettings.__struct_fields__}
+        self.people = Outbox(NotifySettings(**told), self.people_file.load())
+        self.teller = Dispatcher(build_notifiers(settings.notify), self.people, lambda: self.engine.time.now())
         self.desired = Desired(self._state_of, {DEFAULT_TENANT, *self.control.tenants()})
         self.previews = Previews(lambda profile, now: preview_of(self.stages, profile, now))
         self.ages = Ages(**{name: getattr(settings.store, name) for name in Ages.__struct_fields__})
@@ -142,6 +146,7 @@ class Core:
         await self.server.close()
         await self.effects.close()
         await self.teller.close()
+        self._keep_people()
         for link in (self.store_link, self.warden_link):
             if link is not None:
                 await link.close()
@@ -216,7 +221,7 @@ class Core:
             if not isinstance(record, SettingValue):
                 continue
             section, _, name = record.name.partition(".")
-            if section == "notify":
+            if section == "notify" and name in NotifySettings.__struct_fields__:
                 changed = msgspec.json.decode(record.value)
                 self.people.settings = msgspec.structs.replace(self.people.settings, **{name: changed})
             elif section == "store" and name in Ages.__struct_fields__:
@@ -236,6 +241,7 @@ class Core:
 
     async def _chores(self) -> None:
         """What is worked out beside the road, and watching the store."""
+        kept = self.clock.monotonic()
         while True:
             await self.clock.sleep(CHORE_S)
             now, monotonic = self.engine.time.now(), self.clock.monotonic()
@@ -248,7 +254,21 @@ class Core:
             except ThingwardError as error:
                 _log.warning("chore failed", reason=str(error))
             self.teller.tick()
+            if monotonic >= kept + PEOPLE_S:
+                self._keep_people()
+                kept = monotonic
             self._watch_store(monotonic)
+
+    def _keep_people(self) -> None:
+        """Keep what was sent to people today; a disk that refuses costs the memory of it after a restart."""
+        try:
+            self.people_file.save(self.people)
+        except ThingwardError as error:
+            if not self.people_trouble:
+                _log.warning("outbox not kept", reason=str(error))
+            self.people_trouble = str(error)
+        else:
+            self.people_trouble = ""
 
     async def _keep_preview(self, preview: Preview) -> None:
         old = self.control.page(preview.tenant, Preview, where={"device": preview.device}).items
