@@ -56,11 +56,12 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the event store is: size of file and log in bytes, counters."""
+    """How the event store is: size of file and log in bytes, counters, version of its tables (0: it does not say)."""
 
     file_bytes: int = 0
     wal_bytes: int = 0
     counters: dict[str, float] = {}
+    schema_version: int = 0
 
 
 _intents = msgspec.msgpack.Decoder(Intent)

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import tarfile
 
+import duckdb
 import pytest
 
 from thingward.adapters.control_store.revisions import known_revisions, steps_after
@@ -338,3 +339,11 @@ def test_a_start_runs_the_steps_after_the_revision_of_the_data():
     assert known[-1] == HEAD
     assert [line.partition(":")[0] for line in steps_after("")] == known
     assert steps_after(HEAD) == []
+
+
+def test_upgrade_check_reads_the_version_of_the_event_store(home):
+    with contextlib.closing(duckdb.connect(str(home / "events" / "events.duckdb"))) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+        connection.execute("DELETE FROM schema_version")
+        connection.execute("INSERT INTO schema_version VALUES (99)")
+    assert any("events.duckdb has version 99" in line for line in check_upgrade(home).problems)

@@ -227,12 +227,18 @@ class DuckdbEventStore:
             return cursor.execute(text, dict(values)).fetchall()
 
 
-def verify_version(path: Path) -> None:
-    """Raise Unavailable if this version cannot use the file, or cannot look because a process has it open."""
-    with _errors(), contextlib.closing(duckdb.connect(str(path), read_only=True, config=_SAFE)) as connection:
-        found = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-    if found is None or found[0] != SCHEMA_VERSION:
-        raise Unavailable(f"{path} has version {found and found[0]}, this thingward writes {SCHEMA_VERSION}.")
+def read_version(path: Path) -> int:
+    """Give the version of a file's tables, 0 if it has none; raises Unavailable if it cannot be looked at."""
+    try:
+        with contextlib.closing(duckdb.connect(str(path), read_only=True, config=_SAFE)) as connection:
+            found = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    except duckdb.CatalogException:
+        return 0
+    except duckdb.Error as error:
+        if "lock on file" in str(error):
+            raise Unavailable(f"{path.name} is open in another process.", hint="Stop that, or ask it.") from error
+        raise Unavailable(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
+    return int(found[0] or 0) if found else 0
 
 
 def _arrays(columns: Columns) -> dict[str, Any]:

@@ -94,9 +94,11 @@ def check_upgrade(
     output: Plain = "table",
 ) -> int:
     """Tell what a start of this version would change about your data. Exit code 1 if it would refuse to start."""
+    from thingward.runtime.channels import socket_of
     from thingward.runtime.upgrade import check_upgrade
 
-    report = check_upgrade(_settings(config, data_dir).home)
+    settings = _settings(config, data_dir)
+    report = check_upgrade(settings.home, socket_of(settings, "store"))
     if output == "json":
         show_one("json", msgspec.to_builtins(report))
         return 1 if report.problems else 0

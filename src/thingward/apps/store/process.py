@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from thingward.adapters.event_store.duckdb import WAL_LIMIT_BYTES, DuckdbEventStore
+from thingward.adapters.event_store.duckdb import SCHEMA_VERSION, WAL_LIMIT_BYTES, DuckdbEventStore
 from thingward.adapters.event_store.link import question_handler
 from thingward.adapters.link.unix import UnixLinkServer
 from thingward.model.errors import InvalidInput, ThingwardError
@@ -71,7 +71,12 @@ class StoreShell:
     async def tell_status(self, peer: str, frame: Frame) -> Frame:
         """Tell sizes and counters."""
         size = self._path.stat().st_size if self._path.exists() else 0
-        status = channels.StoreStatus(file_bytes=size, wal_bytes=self._store.wal_bytes, counters=dict(self._counters))
+        status = channels.StoreStatus(
+            file_bytes=size,
+            wal_bytes=self._store.wal_bytes,
+            counters=dict(self._counters),
+            schema_version=SCHEMA_VERSION,
+        )
         return Frame(kind="answer", body=msgspec.msgpack.encode(status))
 
     async def watch(self) -> None:
