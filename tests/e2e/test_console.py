@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+import msgspec
 import pytest
 import uvicorn
 
@@ -15,7 +16,12 @@ from tests.conftest import chromium
 from tests.unit.apps.server.sample import NOW, PASSWORD, empty_site, finding, link_secret, sample_site, uid_of
 from tests.unit.apps.server.site import Switch, options_for
 from thingward.apps.server.app import create_app
+from thingward.model.action import Action
 from thingward.model.device import Device, Mode
+from thingward.model.finding import Case, Finding
+from thingward.model.principal import AuditEntry
+from thingward.ports.control_store import Put
+from thingward.runtime.desk_identity import user_uid
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -156,6 +162,71 @@ def open_console(console, chrome):
 
 def overflow(page):
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+#: What scrolls sideways inside the page: a button or a column beyond the edge is as good as not there.
+SIDEWAYS = """[...document.querySelectorAll("main *")].filter(part => {
+  const style = getComputedStyle(part);
+  return part.clientWidth && part.scrollWidth > part.clientWidth + 1 && ["auto", "scroll", "hidden"].includes(style.overflowX)
+    && !part.querySelector(":scope > .data.small") && !part.closest("pre, .prose, .plot, .api-op, svg, .visually-hidden, input, select, .anchors, .toc") && style.textOverflow !== "ellipsis";
+}).map(part => `${part.tagName}.${part.className} ${part.scrollWidth} > ${part.clientWidth}`)"""
+LONG = "tcp/8081 to d-4e7f66e7c145a66597d4 and fe80::0200:5eff:fe00:5310 is outside the approved profile"
+
+
+def wide_site():
+    """The sample site with names and titles as long as real ones get."""
+    core = sample_site()
+    put = core.control.commit
+    for case in core.control.page("default", Case, limit=100).items:
+        put("default", [Put(msgspec.structs.replace(case, title=LONG))])
+    for index, row in enumerate(core.control.page("default", Device, limit=100).items):
+        label = "an-unbroken-name-that-somebody-gave-to-a-thing.local" if index % 2 else LONG
+        put(
+            "default",
+            [Put(msgspec.structs.replace(row, label=label, addresses=("fe80::200:5eff:fe00:5310", *row.addresses)))],
+        )
+    for row in core.control.page("default", Finding, limit=100).items:
+        put("default", [Put(msgspec.structs.replace(row, title=LONG, reason=LONG * 2))])
+    for row in core.control.page("default", Action, limit=100).items:
+        put("default", [Put(msgspec.structs.replace(row, reason=LONG))])
+    entry = {
+        "tenant": "default",
+        "source": "desk",
+        "principal": user_uid("default", "admin"),
+        "address": "2001:db8::1234:5678:9abc:def0",
+    }
+    for index, action in enumerate(
+        ("quarantine_device", "note_export", "import_records", "call_findings_expected_for_a_long_time")
+    ):
+        row = AuditEntry(
+            uid=f"a-{index}",
+            time=NOW,
+            action=action,
+            target=f"capture:{LONG}"[:120],
+            result="refused" if index else "ok",
+            detail=LONG,
+            **entry,
+        )
+        put("default", [Put(row)])
+    return core
+
+
+@pytest.mark.parametrize("site", [sample_site, wide_site])
+def test_nothing_stands_beyond_the_edge_of_a_phone(console, open_console, screenshots, site):
+    watched = open_console(core=site(), width=390, height=844)
+    page = watched.page
+    wrong = {}
+    for name, path in PAGES.items():
+        page.goto(console.address + path)
+        page.wait_for_timeout(150)
+        for part in page.locator("main details").all():
+            part.evaluate("part => { part.open = true }")
+        if found := page.evaluate(SIDEWAYS):
+            wrong[name] = found
+        if overflow(page) > 0:
+            wrong[name] = ["the page", *found]
+        page.screenshot(path=screenshots / f"phone-{site.__name__}-{name}.png", full_page=True)
+    assert not wrong, "\n".join(f"{name}: {parts}" for name, parts in wrong.items())
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), [(1440, 900, "light"), (390, 844, "dark")])

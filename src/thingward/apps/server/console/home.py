@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -152,7 +153,14 @@ async def status(
     request: Request[Any, Any, Any], screen: NamedDependency[Screen], deps: NamedDependency[Deps]
 ) -> Response[str]:
     """Show processes, sources with their blind time, store, enforcer."""
-    return screen.page(request, "status.html", status=await status_of(deps), connected=deps.broadcaster.connected)
+    held = await asyncio.to_thread(in_force, deps)
+    return screen.page(
+        request,
+        "status.html",
+        status=await status_of(deps),
+        connected=deps.broadcaster.connected,
+        shut_out=len({row.device for row in held if row.kind == "quarantine"}),
+    )
 
 
 @get("/docs", access="status:read", sync_to_thread=True)
