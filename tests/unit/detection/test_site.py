@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from tests.unit.detection.builders import (
@@ -20,7 +21,7 @@ from thingward.detection.stage import DetectionStage
 from thingward.model.device import Site
 from thingward.model.finding import Finding
 from thingward.model.ids import DEFAULT_TENANT, Uid
-from thingward.model.observation import AlertData, Endpoint, HttpData, MqttData
+from thingward.model.observation import AlertData, Endpoint, HttpData, LeaseData, MqttData
 from thingward.model.record import Malformed
 
 STRANGER = Endpoint(ip="45.33.32.156", port=40000)
@@ -112,6 +113,48 @@ def test_taking_the_gateways_address_is_spoofing_at_once():
     gateway = device("d-gw", role="gateway", macs=(GATEWAY,), addresses=("192.168.1.1",))
     found = findings([gateway, arp(GATEWAY, "192.168.1.1"), arp(LIAR, "192.168.1.1", time=NOW + 5, device="d-liar")])
     assert [(f.rule, f.device, f.severity) for f in found] == [("arp.spoof", "d-liar", 4)]
+
+
+def needed(event):
+    return msgspec.structs.replace(event, src=msgspec.structs.replace(event.src, roles=("gateway",)))
+
+
+def test_forging_one_way_is_found_before_any_device_record():
+    found = findings(
+        [arp(GATEWAY, "192.168.1.1", device="d-gw"), needed(arp(LIAR, "192.168.1.1", time=NOW + 127, device="d-liar"))]
+    )
+    assert [(f.rule, f.device, f.target, f.severity) for f in found] == [("arp.spoof", "d-liar", "d-gw", 4)]
+
+
+def test_the_true_gateway_that_claims_again_is_not_the_liar():
+    claims = [
+        arp(GATEWAY, "192.168.1.1", device="d-gw"),
+        arp(LIAR, "192.168.1.1", time=NOW + 127, device="d-liar"),
+        needed(arp(GATEWAY, "192.168.1.1", time=NOW + 137, device="d-gw")),
+        needed(arp(LIAR, "192.168.1.1", time=NOW + 140, device="d-liar")),
+    ]
+    assert {(f.device, f.target) for f in findings(claims)} == {("d-liar", "d-gw")}
+
+
+def test_a_server_that_answered_requests_holds_its_address_for_sure():
+    server = msgspec.structs.replace(lease("02:00:00:00:00:77", "192.168.1.1", message="ack"))
+    server = msgspec.structs.replace(server, dst=msgspec.structs.replace(server.dst, mac=GATEWAY, device="d-gw"))
+    (sure,) = findings([server, arp(LIAR, "192.168.1.1", time=NOW + 5, device="d-liar")])
+    assert (sure.device, sure.severity, sure.confidence) == ("d-liar", 4, 0.85)
+    (unsure,) = findings([arp(GATEWAY, "192.168.1.1"), needed(arp(LIAR, "192.168.1.1", time=NOW + 5))])
+    assert unsure.confidence < 0.7
+    assert "other way round" in unsure.reason
+
+
+def test_an_address_that_a_lease_gave_to_another_is_not_forged():
+    first, second = arp(GATEWAY, "192.168.1.7"), arp(LIAR, "192.168.1.7", time=NOW + 20)
+    again = arp(GATEWAY, "192.168.1.7", time=NOW + 30)
+    given = event(
+        LeaseData(message="ack", address="192.168.1.7"), src=Endpoint(mac=LIAR), dst=host(1, 67), time=NOW + 10
+    )
+    assert rules([first, second, again]) == {"arp.spoof"}
+    assert rules([first, given, second]) == set()
+    assert rules([first, second, arp(GATEWAY, "192.168.1.7", time=NOW + 9000)]) == set()
 
 
 def test_one_device_with_two_cards_is_no_liar():

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from thingward.detection.flows import TCP, UDP, is_answered, is_attempt
-from thingward.detection.knowledge import SiteKnowledge, is_group
+from thingward.detection.knowledge import KnownDevice, SiteKnowledge, is_group
 from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
-from thingward.detection.window import DistinctWindow, SumWindow
+from thingward.detection.window import DistinctWindow
 from thingward.model.device import Device
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
@@ -28,6 +28,11 @@ UDP_SERVICES = frozenset({53, 69, 111, 123, 137, 161, 389, 500, 1900, 3702, 5060
 PORT_MAPPING = 5351
 FTP_DATA = 20
 MAX_CLAIMS = 20_000
+#: Whoever held an address for this long before another claimed it is taken to be its holder, in seconds.
+SETTLED_S = 600.0
+_CLAIMING = frozenset({"arp", "ndp"})
+_UNSPECIFIED = frozenset({"0.0.0.0", "::"})
+_NEEDED = frozenset({"gateway", "dns", "dhcp"})
 MAX_PENDING = 10_000
 
 
@@ -195,16 +200,29 @@ class Newcomers(WindowRule):
             raise InvalidInput(f"not a state of device rules: {error}") from error
 
 
-class _Claim(msgspec.Struct, frozen=True):
-    """Who last said that an address is its own."""
+class _Claim(msgspec.Struct, omit_defaults=True):
+    """Who claimed an address first and still does, and who claimed it since.
+
+    Attributes:
+        first, time: its holder's first and latest claim.
+        needed: the site needs the address (its gateway, resolver or DHCP server has it).
+        proven: the holder answered DHCP requests from there.
+        rival, rival_device, rival_time: the latest other claimant.
+    """
 
     mac: str
     device: str
     time: float
+    first: float = 0.0
+    needed: bool = False
+    proven: bool = False
+    rival: str = ""
+    rival_device: str = ""
+    rival_time: float = 0.0
 
 
 class AddressClaims(WindowRule):
-    """Watches who claims which address by ARP, and who hands out leases."""
+    """Watches who claims which address, and who hands out leases."""
 
     infos: ClassVar[tuple[RuleInfo, ...]] = (
         RuleInfo(
@@ -228,18 +246,41 @@ class AddressClaims(WindowRule):
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__()
         self._t = thresholds
-        self._changes = SumWindow(thresholds.arp_flap_span_s)
         self._servers = DistinctWindow(thresholds.dhcp_span_s, max_items=16)
-        self.windows = {"changes": self._changes, "servers": self._servers}
+        self.windows = {"servers": self._servers}
         self._claims: OrderedDict[str, _Claim] = OrderedDict()
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterator[Hit]:
-        """Look at ARP claims and DHCP answers."""
+        """Look at claims by ARP and neighbour discovery, and at DHCP answers."""
         assert isinstance(record, Event)
         if isinstance(record.data, LeaseData):
+            self._learn_lease(record, record.data)
             yield from self._look_lease(record, record.data)
-        elif isinstance(record.data, IdentityData) and record.data.protocol == "arp" and record.src is not None:
+        elif isinstance(record.data, IdentityData) and record.data.protocol in _CLAIMING and record.src is not None:
             yield from self._look_claim(record, record.src, site)
+
+    def _learn_lease(self, record: Event, data: LeaseData) -> None:
+        """Take what a lease says of addresses: its server holds its own, its client the one that it gives."""
+        client, server = record.src, record.dst
+        if data.message not in ("offer", "ack") or client is None or server is None:
+            return
+        if server.ip and server.mac and not is_group(server):
+            held = self._claims.get(server.ip)
+            if held is None:
+                held = self._keep(server.ip, _Claim(server.mac, server.device, record.time, record.time))
+            if held.mac == server.mac:
+                held.needed = held.proven = True
+                held.time = max(held.time, record.time)
+        held = self._claims.get(data.address)
+        if data.message == "ack" and held is not None and not held.needed and client.mac not in ("", held.mac):
+            self._keep(data.address, _Claim(client.mac, client.device, record.time, record.time))
+
+    def _keep(self, ip: str, claim: _Claim) -> _Claim:
+        self._claims.pop(ip, None)
+        self._claims[ip] = claim
+        if len(self._claims) > MAX_CLAIMS:
+            self._claims.popitem(last=False)
+        return claim
 
     def _look_lease(self, record: Event, data: LeaseData) -> Iterator[Hit]:
         """Two servers that answer one client at once stand in one network; several networks have a server each."""
@@ -263,34 +304,50 @@ class AddressClaims(WindowRule):
             )
 
     def _look_claim(self, record: Event, src: Endpoint, site: SiteKnowledge) -> Iterator[Hit]:
-        if not src.ip or not src.mac or src.ip == "0.0.0.0":
+        """Compare with who claimed the address first: that one is believed as long as it is there."""
+        if not src.ip or not src.mac or src.ip in _UNSPECIFIED:
             return
-        old = self._claims.pop(src.ip, None)
-        self._claims[src.ip] = _Claim(src.mac, src.device, record.time)
-        if len(self._claims) > MAX_CLAIMS:
-            self._claims.popitem(last=False)
-        if old is None or old.mac == src.mac or (old.device and old.device == src.device):
+        held = self._claims.get(src.ip)
+        if held is None or self._has_passed_on(held, src, record.time):
+            held = self._keep(src.ip, _Claim(src.mac, src.device, record.time, record.time))
+        held.needed = held.needed or not _NEEDED.isdisjoint(src.roles)
+        if src.mac == held.mac or (src.device and src.device == held.device):
+            held.time = max(held.time, record.time)
+            if held.rival and record.time - held.rival_time <= self._t.arp_flap_span_s:
+                liar = Endpoint(mac=held.rival, ip=src.ip, device=held.rival_device)
+                yield self._spoof(record, liar, held, site)
+                held.rival = ""
             return
-        changes = self._changes.add(src.ip, 1.0, record.time)
-        owner = next((g for g in site.gateways() if src.ip in g.addresses), None)
-        takes_gateway = owner is not None and src.mac not in owner.macs and old.mac in owner.macs
-        if changes.count >= 2 or (takes_gateway and record.time - old.time <= self._t.arp_flap_span_s):
-            yield self._spoof(record, src, old, takes_gateway)
+        held.rival, held.rival_device, held.rival_time = src.mac, src.device, record.time
+        if held.needed or self._gateway_of(src.ip, site) is not None:
+            yield self._spoof(record, src, held, site)
 
-    def _spoof(self, record: Event, src: Endpoint, old: _Claim, takes_gateway: bool) -> Hit:
-        what = "the gateway's address " if takes_gateway else ""
+    def _has_passed_on(self, held: _Claim, src: Endpoint, time: float) -> bool:
+        """Tell whether the holder was silent for so long that another may have the address by now."""
+        return src.mac != held.mac and time - held.time > self._t.arp_flap_span_s
+
+    @staticmethod
+    def _gateway_of(ip: str, site: SiteKnowledge) -> KnownDevice | None:
+        return next((known for known in site.gateways() if ip in known.addresses), None)
+
+    def _spoof(self, record: Event, liar: Endpoint, held: _Claim, site: SiteKnowledge) -> Hit:
+        gateway = self._gateway_of(liar.ip, site)
+        needed = held.needed or gateway is not None
+        settled = held.proven or held.rival_time - held.first >= SETTLED_S or (gateway and held.mac in gateway.macs)
+        what = "an address that the site needs, " if needed else ""
         return Hit(
             rule="arp.spoof",
-            key=src.ip,
-            title=f"{src.mac} claims {what}{src.ip}, which {old.mac} claims too",
-            reason=f"{old.mac} claimed {src.ip} {max(record.time - old.time, 0):.1f} s earlier",
-            device=src.device,
-            target=old.device,
-            src=src,
-            dst=Endpoint(mac=old.mac, ip=src.ip, device=old.device),
-            severity=4 if takes_gateway else 0,
-            confidence=0.85 if takes_gateway else -1.0,
-            first=min(old.time, record.time),
+            key=f"{liar.ip} {liar.device or liar.mac}",
+            title=f"{liar.mac} claims {what}{liar.ip}, which {held.mac} holds",
+            reason=f"{held.mac} claimed {liar.ip} {max(held.rival_time - held.first, 0):.1f} s before {liar.mac} did"
+            + ("" if settled else "; neither had held it for long, so it may be the other way round"),
+            device=liar.device,
+            target=held.device,
+            src=liar,
+            dst=Endpoint(mac=held.mac, ip=liar.ip, device=held.device),
+            severity=4 if needed else 0,
+            confidence=0.85 if needed and settled else -1.0,
+            first=min(held.time, held.rival_time, record.time),
             count=2,
         )
 
