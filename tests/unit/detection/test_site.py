@@ -139,7 +139,11 @@ def test_the_true_gateway_that_claims_again_is_not_the_liar():
 def test_a_server_that_answered_requests_holds_its_address_for_sure():
     server = msgspec.structs.replace(lease("02:00:00:00:00:77", "192.168.1.1", message="ack"))
     server = msgspec.structs.replace(server, dst=msgspec.structs.replace(server.dst, mac=GATEWAY, device="d-gw"))
-    (sure,) = findings([server, arp(LIAR, "192.168.1.1", time=NOW + 5, device="d-liar")])
+    liar = arp(LIAR, "192.168.1.1", time=NOW + 5, device="d-liar")
+    (sure,) = findings([server, arp(GATEWAY, "192.168.1.1", time=NOW + 1, device="d-gw"), liar])
+    # A router may answer DHCP with another hardware address than ARP: both have to claim the address.
+    assert findings([server, liar]) == []
+    assert findings([server, liar, arp(GATEWAY, "192.168.1.1", time=NOW + 9)])[0].device == "d-liar"
     assert (sure.device, sure.severity, sure.confidence) == ("d-liar", 4, 0.85)
     (unsure,) = findings([arp(GATEWAY, "192.168.1.1"), needed(arp(LIAR, "192.168.1.1", time=NOW + 5))])
     assert unsure.confidence < 0.7

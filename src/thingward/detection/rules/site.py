@@ -207,6 +207,7 @@ class _Claim(msgspec.Struct, omit_defaults=True):
         first, time: its holder's first and latest claim.
         needed: the site needs the address (its gateway, resolver or DHCP server has it).
         proven: the holder answered DHCP requests from there.
+        announced: the holder said so itself: a router may answer DHCP with another hardware address than ARP.
         rival, rival_device, rival_time: the latest other claimant.
     """
 
@@ -216,6 +217,7 @@ class _Claim(msgspec.Struct, omit_defaults=True):
     first: float = 0.0
     needed: bool = False
     proven: bool = False
+    announced: bool = True
     rival: str = ""
     rival_device: str = ""
     rival_time: float = 0.0
@@ -267,7 +269,9 @@ class AddressClaims(WindowRule):
         if server.ip and server.mac and not is_group(server):
             held = self._claims.get(server.ip)
             if held is None:
-                held = self._keep(server.ip, _Claim(server.mac, server.device, record.time, record.time))
+                held = self._keep(
+                    server.ip, _Claim(server.mac, server.device, record.time, record.time, announced=False)
+                )
             if held.mac == server.mac:
                 held.needed = held.proven = True
                 held.time = max(held.time, record.time)
@@ -312,14 +316,14 @@ class AddressClaims(WindowRule):
             held = self._keep(src.ip, _Claim(src.mac, src.device, record.time, record.time))
         held.needed = held.needed or not _NEEDED.isdisjoint(src.roles)
         if src.mac == held.mac or (src.device and src.device == held.device):
-            held.time = max(held.time, record.time)
+            held.time, held.announced = max(held.time, record.time), True
             if held.rival and record.time - held.rival_time <= self._t.arp_flap_span_s:
                 liar = Endpoint(mac=held.rival, ip=src.ip, device=held.rival_device)
                 yield self._spoof(record, liar, held, site)
                 held.rival = ""
             return
         held.rival, held.rival_device, held.rival_time = src.mac, src.device, record.time
-        if held.needed or self._gateway_of(src.ip, site) is not None:
+        if held.announced and (held.needed or self._gateway_of(src.ip, site) is not None):
             yield self._spoof(record, src, held, site)
 
     def _has_passed_on(self, held: _Claim, src: Endpoint, time: float) -> bool:
