@@ -10,9 +10,9 @@ import msgspec
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
 from thingward.model.codec import AnyRecord
 from thingward.model.device import Correction, Site
-from thingward.model.errors import InvalidInput
 from thingward.model.finding import Case, Suppression
 from thingward.model.flow import Apply, Command, Enforce
+from thingward.model.packed import unpack
 from thingward.model.principal import AuditEntry, LedgerEntry, Principal, Session, SettingValue, Token
 from thingward.model.record import Record
 
@@ -81,10 +81,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(data: bytes) -> Entry:
     """Unpack an entry; raises InvalidInput on anything else."""
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"not a journal entry: {error}.") from error
+    return unpack(_decoder, data, "a journal entry")
 
 
 def command_uid(command: Command) -> str:

@@ -14,6 +14,7 @@ from thingward.apps.core.engine import Engine
 from thingward.model.errors import InvalidInput, ThingwardError, Unavailable
 from thingward.model.intent import Answer, CreateSession, Intent, PutUser, SetPassword
 from thingward.model.observation import Observation
+from thingward.model.packed import unpack
 from thingward.model.record import Record
 from thingward.ports.control_store import ControlStore
 from thingward.ports.link import Frame
@@ -71,11 +72,11 @@ class Intake:
 
     def _decode(self, peer: str, body: bytes) -> list[Observation]:
         try:
-            observations = _observations.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            observations = unpack(_observations, body, "a batch of observations")
+        except InvalidInput as error:
             self.refused += 1
             _log.warning("batch refused", peer=peer, reason=str(error))
-            raise InvalidInput(f"not a batch of observations: {error}.") from error
+            raise
         if len(observations) > MAX_BATCH:
             self.refused += 1
             raise InvalidInput(f"a batch holds at most {MAX_BATCH} observations.")

@@ -120,7 +120,13 @@ class StandIn:
         """Stop."""
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
+        forwarding = list(self._tasks)
+        for task in forwarding:
+            task.cancel()
+        await asyncio.gather(*forwarding, return_exceptions=True)
+        for sock in self._sockets:
             sock.close()
+        self._sockets.clear()
 
     def _resolve(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from thingward.adapters.link.unix import UnixLinkServer
 from thingward.model.errors import InvalidInput, ThingwardError
 from thingward.model.event import Event
 from thingward.model.finding import Finding
+from thingward.model.packed import unpack
 from thingward.ports.link import Frame
 from thingward.runtime import channels
 from thingward.runtime.capabilities import keep_capabilities
@@ -54,10 +55,10 @@ class StoreShell:
     async def take_events(self, peer: str, frame: Frame) -> None:
         """Acknowledge when durable; a batch may hold several tenants' events."""
         try:
-            events = _batches.decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            events = unpack(_batches, frame.body, "a batch of events")
+        except InvalidInput:
             self._counters["refused"] += 1
-            raise InvalidInput(f"not a batch of events: {error}.") from error
+            raise
         by_tenant: dict[str, list[Event | Finding]] = {}
         for event in events:
             by_tenant.setdefault(event.tenant, []).append(event)
