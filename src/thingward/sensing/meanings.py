@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, MqttData, TlsData
 from thingward.model.record import Malformed
 from thingward.sensing.observe import bodies_of
+from thingward.sensing.observe_datagrams import mdns_confidence
 from thingward.sensing.sensor_payloads import Messages, PayloadLimits
+from thingward.wire.dns import DnsMessage
 
 _MAX_KEPT: Final = 8192
+_MAX_SPECIAL: Final = 16
 _MAX_NUMBERS: Final = 65536
 _COUNTED: Final = frozenset({"connect", "disconnect"})
 
@@ -74,7 +77,7 @@ class Meanings:
 
     def __init__(self, limits: PayloadLimits) -> None:
         self._limits = limits
-        self._kept: dict[int, tuple[Messages, Meaning | None]] = {}
+        self._kept: dict[int, tuple[Messages, Meaning | None, dict[Hashable, Meaning]]] = {}
         self._numbers: dict[Data | str, int] = {}
         self._next = 1
 
@@ -84,8 +87,27 @@ class Meanings:
         if kept is None or kept[0] is not messages:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            kept = self._kept[id(messages)] = (messages, self._general(messages))
-        return kept[1] or self._meaning(messages, src, dst)
+            kept = self._kept[id(messages)] = (messages, self._general(messages), {})
+        return kept[1] or self._special(messages, src, dst, kept[2])
+
+    def _special(self, messages: Messages, src: Endpoint, dst: Endpoint, kept: dict[Hashable, Meaning]) -> Meaning:
+        """Give what messages mean that depends on who sends them: once for all senders that make no difference."""
+        kind = kind_of_sender(messages, src)
+        meaning = kept.get(kind or (src, dst))
+        if meaning is None:
+            if len(kept) >= _MAX_SPECIAL:
+                kept.clear()
+            meaning = self._meaning(messages, src, dst)
+            if kind and src is not dst:
+                bodies = tuple(
+                    replace(body, src=_role(body.src, src, dst), dst=_role(body.dst, src, dst))
+                    for body in meaning.bodies
+                )
+                meaning = replace(meaning, bodies=bodies)
+                kept[kind] = meaning
+            else:
+                kept[src, dst] = meaning
+        return meaning
 
     def _general(self, messages: Messages) -> Meaning | None:
         """Give what messages mean whoever sends them; None if that depends on it."""
@@ -144,3 +166,17 @@ class Meanings:
             number = self._numbers[content] = self._next
             self._next += 1
         return number
+
+
+def kind_of_sender(messages: Messages, sender: Endpoint) -> tuple[float, ...]:
+    """Tell apart the senders from whom messages mean different things; empty if every sender is a kind of its own."""
+    kinds: list[float] = []
+    for message in messages:
+        if not isinstance(message, DnsMessage) or message.transport != "mdns":
+            return ()
+        kinds.append(mdns_confidence(sender, message))
+    return tuple(kinds)
+
+
+def _role(end: Endpoint | None, src: Endpoint, dst: Endpoint) -> Endpoint | None:
+    return SENDER if end is src else RECEIVER if end is dst else end

@@ -106,7 +106,7 @@ def _mdns(sender: Endpoint, receiver: Endpoint, message: DnsMessage) -> Bodies:
         for question in message.questions[:8]:
             data = DnsData(qname=host_name(question.name), qtype=question.rrtype, transport="mdns")
             yield sender, receiver, data
-    records = (*message.answers, *message.additionals) if message.is_response else message.authorities
+    records = _own_records(message)
     if not records:
         return
     if message.is_response:
@@ -123,7 +123,7 @@ def _mdns(sender: Endpoint, receiver: Endpoint, message: DnsMessage) -> Bodies:
             ),
         )
     pairs = [pair for record in records for pair in _mdns_attributes(record)]
-    body = identity("mdns", *pairs, confidence=_mdns_confidence(sender, records))
+    body = identity("mdns", *pairs, confidence=mdns_confidence(sender, message))
     if body is not None:
         yield sender, receiver, body
 
@@ -160,10 +160,14 @@ def _service_of(name: str) -> Iterator[tuple[str, str]]:
         return
 
 
-def _mdns_confidence(sender: Endpoint, records: tuple[DnsRecord, ...]) -> float:
+def _own_records(message: DnsMessage) -> tuple[DnsRecord, ...]:
+    return (*message.answers, *message.additionals) if message.is_response else message.authorities
+
+
+def mdns_confidence(sender: Endpoint, message: DnsMessage) -> float:
     """Give less weight to records about another address: reflectors and sleep proxies speak for others."""
     kind = "AAAA" if ":" in sender.ip else "A"
-    addresses = {record.value for record in records if record.rrtype == kind}
+    addresses = {record.value for record in _own_records(message) if record.rrtype == kind}
     return 0.3 if addresses and sender.ip and sender.ip not in addresses else 1.0
 
 

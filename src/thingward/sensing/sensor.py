@@ -74,8 +74,8 @@ class Sensor:
         self._make = RecordMaker(tenant=tenant, site=site, source=source, producer=producer)
         self._parser = PacketParser(rows=_STEP_ROWS)
         self._flows = FlowTable(limits.flows, seed=seed)
-        self._chooser = PayloadChooser(limits.payloads)
         self._decoder = PayloadDecoder(self._make, limits.payloads, limits.streams)
+        self._chooser = PayloadChooser(self._decoder.streams, limits.payloads)
         self._packets = 0
         self._bytes = 0
         self._first_ns = 0
@@ -207,12 +207,11 @@ class Sensor:
             return
         decoder = self._decoder
         ended = np.flatnonzero(reports["state"] >= _FIRST_LAST_STATE)
-        flows = reports["flow"][ended].tolist()
-        if len(decoder.streams):
-            for flow, row in zip(flows, ended.tolist(), strict=True):
-                if flow in decoder.streams:
-                    report = reports[row]
-                    records += decoder.end_flow(flow, report, f"{self._uid}#{int(report['packet'])}")
+        numbers = reports["flow"][ended].astype(np.int64)
+        flows = numbers.tolist()
+        for index in decoder.streams.unanswered(numbers):
+            report = reports[ended[index]]
+            records += decoder.end_flow(flows[index], report, f"{self._uid}#{int(report['packet'])}")
         describe, nothing = decoder.described.get, ("", "")
         self._described += [describe(flow, nothing) for flow in reports["flow"].tolist()]
         self._reports.append(reports)

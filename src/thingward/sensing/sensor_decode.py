@@ -8,7 +8,7 @@ from typing import Any
 
 from thingward.model.observation import Endpoint, IdentityData, Observation
 from thingward.sensing.meanings import RECEIVER, SENDER, Meaning, Meanings
-from thingward.sensing.sensor_payloads import DatagramCache, Messages, PayloadLimits, Picked
+from thingward.sensing.sensor_payloads import DatagramCache, Ends, Messages, PayloadLimits, Picked
 from thingward.sensing.sensor_records import RecordMaker, read_arp, read_ndp
 from thingward.sensing.streams import HeadStreams, StreamLimits
 from thingward.wire.dispatch import stream_decoder
@@ -36,6 +36,7 @@ class PayloadDecoder:
         self._limits = payloads
         self._datagrams = DatagramCache(payloads.cached)
         self._meanings = Meanings(payloads)
+        self._ends = Ends(make.addresses)
         self._said: OrderedDict[Hashable, float] = OrderedDict()
         self._holders: OrderedDict[str, str] = OrderedDict()
         self.streams = HeadStreams(_choose, streams)
@@ -49,19 +50,25 @@ class PayloadDecoder:
             Observations; slots and numbers of flows whose further payloads are of no interest.
         """
         records: list[Observation] = []
-        slots: list[int] = []
-        closed: dict[int, None] = {}
+        closed: dict[int, int] = {}
+        steps = self.streams.memory.steps()
         for index, kind in enumerate(picked.kinds):
-            if kind == kernels.W_SEGMENT:
+            if kind == kernels.W_STEP:
+                step = steps[picked.starts[index]]
+                if step.found:
+                    self._step(picked, index, step.found, records)
+                if step.over:
+                    closed[picked.numbers[index]] = picked.slots[index]
+            elif kind == kernels.W_SEGMENT:
                 number = picked.numbers[index]
                 if number not in closed and self._segment(picked, index, number, records):
-                    closed[number] = None
-                    slots.append(picked.slots[index])
+                    closed[number] = picked.slots[index]
             elif kind == kernels.W_DATAGRAM:
                 self._datagram(picked, index, records)
             else:
                 self._neighbour(picked, index, kind, records)
-        return records, slots, list(closed)
+        self.streams.end_batch()
+        return records, list(closed.values()), list(closed)
 
     def end_flow(self, flow: int, report: Any, parent: str) -> list[Observation]:
         """A flow ended: say what its connection left unanswered."""
@@ -106,23 +113,31 @@ class PayloadDecoder:
             picked.payload(index),
         )
         if messages:
-            src, dst = picked.ends(index, self._make.addresses)
+            src, dst = picked.ends(index, self._ends)
             if not from_initiator:
                 src, dst = dst, src
-            meaning = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            meaning = self._observe(picked.times[index], picked.parent(index), src, dst, messages, records)
             self._describe(number, meaning)
         return over
+
+    def _step(self, picked: Picked, index: int, messages: Messages, records: list[Observation]) -> None:
+        """Say what a segment completed."""
+        src, dst = picked.ends(index, self._ends)
+        if not picked.slots[index] & FROM_INITIATOR:
+            src, dst = dst, src
+        meaning = self._observe(picked.times[index], picked.parent(index), src, dst, messages, records)
+        self._describe(picked.numbers[index], meaning)
 
     def _datagram(self, picked: Picked, index: int, records: list[Observation]) -> None:
         messages = self._datagrams.datagram(17, picked.sport[index], picked.dport[index], picked.payload(index))
         if messages:
-            src, dst = picked.ends(index, self._make.addresses)
-            meaning = self._observe(picked.time(index), picked.parent(index), src, dst, messages, records)
+            src, dst = picked.ends(index, self._ends)
+            meaning = self._observe(picked.times[index], picked.parent(index), src, dst, messages, records)
             self._describe(picked.numbers[index], meaning)
 
     def _neighbour(self, picked: Picked, index: int, kind: int, records: list[Observation]) -> None:
-        time, parent = picked.time(index), picked.parent(index)
-        src, dst = picked.ends(index, self._make.addresses)
+        time, parent = picked.times[index], picked.parent(index)
+        src, dst = picked.ends(index, self._ends)
         if kind == kernels.W_SENDER:
             records.append(
                 self._make.envelope(time, parent, Endpoint(mac=src.mac), None, IdentityData(protocol="frame"))

@@ -14,12 +14,19 @@ from thingward.model.observation import Endpoint
 from thingward.model.record import Malformed
 from thingward.sensing.flows import FlowUpdate
 from thingward.sensing.sensor_records import Addresses
+from thingward.sensing.streams import HeadStreams
 from thingward.wire.dispatch import decode_datagram, decode_frame
 from thingward.wire.message import Message
 from thingward.wire.packets import payloads as kernels
 from thingward.wire.packets.flowtable import HEAD_CLOSED
+from thingward.wire.packets.walks import F_FOUND, F_OVER
 
 Messages = tuple[Message | Malformed, ...]
+EndsKey = tuple[int, int, int, int, int, int, int, int, int]
+"""Hardware address, IP address in two halves and port of sender and receiver, and the IP version."""
+
+_ENDS = ("src_mac", "src_hi", "src_lo", "sport", "dst_mac", "dst_hi", "dst_lo", "dport")
+_ENDS_KEPT = 16384
 
 # UDP services whose every datagram is read, not only the head of a flow.
 DECODED_PORTS = (53, 67, 68, 69, 123, 137, 138, 161, 162, 514, 546, 547, 1900, 3702, 5060, 5353, 5355, 5683)
@@ -55,7 +62,10 @@ class PayloadLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Rows to be decoded: their indices, kinds (W_ constants of the kernels), and where their streams start."""
+    """Rows to be decoded: their indices, kinds (W_ constants of the kernels), and where their streams start.
+
+    For a W_STEP the start is the number of the step.
+    """
 
     rows: I32
     kinds: U8
@@ -65,8 +75,10 @@ class Chosen:
 class PayloadChooser:
     """Remembers what was decoded; memory is fixed when it is made."""
 
-    def __init__(self, limits: PayloadLimits | None = None) -> None:
+    def __init__(self, streams: HeadStreams, limits: PayloadLimits | None = None) -> None:
+        """`streams` holds the beginnings of connections that are known already."""
         limits = limits or PayloadLimits()
+        self._streams = streams
         size = 1 << (max(limits.remembered, kernels.SEEN_WAYS) - 1).bit_length()
         self._seen = np.zeros(size, np.uint64)
         self._seen_ns = np.zeros(size, np.int64)
@@ -84,6 +96,7 @@ class PayloadChooser:
         self._limits[kernels.L_HEAD_SEGMENTS] = min(limits.head_segments, HEAD_CLOSED - 2)
         self._limits[kernels.L_PER_SECOND] = limits.per_second
         self._limits[kernels.L_SENDERS_PER_SECOND] = limits.senders_per_second
+        self._limits[kernels.L_HEAD_BYTES] = streams.head_bytes
 
     @property
     def repeated(self) -> int:
@@ -105,11 +118,19 @@ class PayloadChooser:
         chosen = np.empty(2 * len(rows), np.int32)
         kinds = np.empty(2 * len(rows), np.uint8)
         starts = np.empty(2 * len(rows), np.int64)
+        memory = self._streams.memory
         count = kernels.choose_payloads(
             columns.batch.data, rows, update.slots, update.numbers, entries, self._ports, self._seen, self._seen_ns,
-            self._senders, self._sender_ns, self._rates, self._limits, self._drops, chosen, kinds, starts,
+            self._senders, self._sender_ns, self._rates, self._limits, self._drops,
+            self._streams.walks, memory.rows, memory.places, memory.roots, memory.known, memory.counters,
+            chosen, kinds, starts,
         )  # fmt: skip
-        return Chosen(chosen[:count], kinds[:count], starts[:count])
+        memory.learn()
+        # Of the segments whose steps are known by now, those that say something or end their connection.
+        says = F_FOUND | F_OVER
+        kept = kinds[:count] != kernels.W_STEP
+        kept |= memory.rows["flags"][np.where(kept, 0, starts[:count])] & says != 0
+        return Chosen(chosen[:count][kept], kinds[:count][kept], starts[:count][kept])
 
 
 class Picked:
@@ -123,38 +144,49 @@ class Picked:
         self.numbers: list[int] = update.numbers[chosen.rows].tolist()
         self.tcp_seq: list[int] = rows["tcp_seq"].tolist()
         self.ethertype: list[int] = rows["ethertype"].tolist()
-        self._ts_ns: list[int] = rows["ts_ns"].tolist()
-        self._offset: list[int] = rows["offset"].tolist()
+        self.times: list[float] = (rows["ts_ns"] / 1e9).tolist()
+        self._position: list[int] = (rows["offset"] + columns.batch.base).tolist()
         self._payload: list[int] = rows["payload"].tolist()
         self._end: list[int] = (rows["payload"] + rows["payload_len"]).tolist()
-        self._version: list[int] = np.maximum(rows["ip_version"], rows["arp"]).tolist()
-        self._src: list[list[int]] = [rows[name].tolist() for name in ("src_mac", "src_hi", "src_lo")]
-        self._dst: list[list[int]] = [rows[name].tolist() for name in ("dst_mac", "dst_hi", "dst_lo")]
+        version = np.maximum(rows["ip_version"], rows["arp"])
+        self._ends: list[EndsKey] = list(zip(*(rows[name].tolist() for name in _ENDS), version.tolist(), strict=True))
         self.sport: list[int] = rows["sport"].tolist()
         self.dport: list[int] = rows["dport"].tolist()
         self._uid = columns.batch.uid
-        self._base = columns.batch.base
         self._data = memoryview(columns.batch.data)  # type: ignore[arg-type]
-
-    def time(self, index: int) -> float:
-        """Seconds since 1970."""
-        return self._ts_ns[index] / 1e9
 
     def parent(self, index: int) -> str:
         """Name the packet."""
-        return f"{self._uid}#{self._base + self._offset[index]}"
+        return f"{self._uid}#{self._position[index]}"
 
     def payload(self, index: int) -> bytes:
         """Give the payload's bytes."""
         return bytes(self._data[self._payload[index] : self._end[index]])
 
-    def ends(self, index: int, addresses: Addresses) -> tuple[Endpoint, Endpoint]:
+    def ends(self, index: int, known: Ends) -> tuple[Endpoint, Endpoint]:
         """Give the sender and the receiver."""
-        version = self._version[index]
-        mac, high, low = self._src
-        src = addresses.endpoint((mac[index], high[index], low[index], self.sport[index], version))
-        mac, high, low = self._dst
-        return src, addresses.endpoint((mac[index], high[index], low[index], self.dport[index], version))
+        return known.of(self._ends[index])
+
+
+class Ends:
+    """Both endpoints of packets by their numbers; what was made is kept within a bound, then made again."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._kept: dict[EndsKey, tuple[Endpoint, Endpoint]] = {}
+
+    def of(self, key: EndsKey) -> tuple[Endpoint, Endpoint]:
+        """Give the sender and the receiver."""
+        ends = self._kept.get(key)
+        if ends is None:
+            if len(self._kept) >= _ENDS_KEPT:
+                self._kept.clear()
+            mac, high, low, port, to_mac, to_high, to_low, to_port, version = key
+            ends = self._kept[key] = (
+                self._addresses.endpoint((mac, high, low, port, version)),
+                self._addresses.endpoint((to_mac, to_high, to_low, to_port, version)),
+            )
+        return ends
 
 
 class DatagramCache:

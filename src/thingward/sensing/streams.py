@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import msgspec
+import numpy as np
 
-from thingward.sensing.stream_memory import Choose, Found, StreamMemory, Walk
+from thingward.model.columns import I64, Rows
+from thingward.sensing.stream_memory import Choose, Found, Step, StreamMemory, Walk, root
+from thingward.wire.packets import walks as kernels
 
 _WRAP = 1 << 32
 _HALF = 1 << 31
+_WALKS_PER_STREAM = 4
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the head reassembly.
 
     Attributes:
-        streams: connections followed at once; the one that began first goes first.
+        streams: connections followed at once; the one that began first goes first. Of those that begin like one
+            that is remembered, four times as many.
         head_bytes: bytes of each direction that are handed to a decoder.
         window_bytes: how far ahead of the next byte a segment may lie, and how much may wait for a hole to fill.
         window_segments: how many segments may wait.
@@ -35,9 +40,9 @@ class _Side:
 
     __slots__ = ("delivered", "next", "waiting", "waiting_bytes")
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, delivered: int = 0) -> None:
         self.next = sequence
-        self.delivered = 0
+        self.delivered = delivered
         self.waiting: dict[int, bytes] = {}
         self.waiting_bytes = 0
 
@@ -57,17 +62,31 @@ class HeadStreams:
     """Puts segments in order and has them decoded.
 
     Attributes:
-        evicted: connections given up to make room.
+        memory: the beginnings that are known.
+        walks: connections that the kernels follow along known beginnings; those that leave them come here.
         gaps: directions given up because bytes were missing for too long.
     """
 
     def __init__(self, choose: Choose, limits: StreamLimits | None = None) -> None:
         """`choose` names the decoder for a connection."""
         self._limits = limits or StreamLimits()
-        self._memory = StreamMemory(choose, self._limits.remembered_bytes)
+        self.memory = StreamMemory(choose, self._limits.remembered_bytes)
+        size = 1 << (max(1, _WALKS_PER_STREAM * self._limits.streams) - 1).bit_length()
+        self.walks: Rows = np.zeros(size, kernels.WALK)
+        self.walks["flow"] = -1
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
-        self.evicted = 0
+        self._evicted = 0
         self.gaps = 0
+
+    @property
+    def head_bytes(self) -> int:
+        """Bytes of each direction that are looked at."""
+        return self._limits.head_bytes
+
+    @property
+    def evicted(self) -> int:
+        """Connections given up to make room."""
+        return self._evicted + self.memory.lost
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -90,7 +109,7 @@ class HeadStreams:
         """
         stream = self._streams.get(flow)
         if stream is None:
-            stream = self._open(flow, dport, start < 0)
+            stream = self._stands_at(flow) or self._open(flow, root(dport, start < 0))
         side = stream.initiator if from_initiator else stream.responder
         if side is None:
             side = _Side(sequence if start < 0 else start)
@@ -103,10 +122,10 @@ class HeadStreams:
             side.next = (sequence + size) % _WRAP
             if side.delivered + size <= self._limits.head_bytes:
                 side.delivered += size
-                step = stream.walk.feed(from_initiator, data)
-                found, over = step.found, step.over
+                found, over = stream.walk.feed(from_initiator, data)
             else:
                 found, over = self._deliver(stream, side, from_initiator, data)
+                self._note_full(flow, stream)
         else:
             found, over = (), False
             for piece in self._in_order(side, sequence, data):
@@ -114,6 +133,7 @@ class HeadStreams:
                 found += more
                 if over:
                     break
+            self._note_full(flow, stream)
         if over:
             found += self.finish(flow)
         return found, over
@@ -121,13 +141,73 @@ class HeadStreams:
     def finish(self, flow: int) -> Found:
         """The connection ended: give what was waiting for an answer, and forget it."""
         stream = self._streams.pop(flow, None)
-        return () if stream is None else stream.walk.finish()
+        if stream is not None:
+            return stream.walk.finish()
+        place = flow & (len(self.walks) - 1)
+        walk = self.walks[place]
+        if walk["flow"] != flow or walk["state"] != kernels.WALKING:
+            return ()
+        self.walks["flow"][place] = -1
+        return self.memory.ending(self.memory.steps()[walk["step"]])
 
-    def _open(self, flow: int, dport: int, mid_stream: bool) -> _Stream:
+    def unanswered(self, flows: I64) -> list[int]:
+        """Forget connections that ended, but for those that may have left something unanswered.
+
+        Returns:
+            Indices of these; `finish` says what they left.
+        """
+        places = flows & (len(self.walks) - 1)
+        walks = self.walks[places]
+        quiet = self.memory.rows["flags"][walks["step"]] & kernels.F_QUIET != 0
+        walking = (walks["flow"] == flows) & (walks["state"] == kernels.WALKING)
+        self.walks["flow"][places[walking & quiet]] = -1
+        asked = set(np.flatnonzero(walking & ~quiet).tolist())
+        if self._streams:
+            asked.update(index for index, flow in enumerate(flows.tolist()) if flow in self._streams)
+        return sorted(asked)
+
+    def end_batch(self) -> None:
+        """Begin a new memory where it is full."""
+        memory = self.memory
+        if memory.is_full:
+            walks = self.walks
+            flows = np.sort(walks["flow"][(walks["flow"] >= 0) & (walks["state"] == kernels.WALKING)])
+            self._evicted += max(0, len(flows) - self._limits.streams)
+            for flow in flows[-self._limits.streams :].tolist():
+                self._stands_at(flow)
+            walks["state"][walks["state"] == kernels.WALKING] = kernels.GIVEN
+            walks["step"] = -1
+            memory.forget()
+
+    def _stands_at(self, flow: int) -> _Stream | None:
+        """Take a connection over from the kernels, where it stands; None if they do not follow it."""
+        place = flow & (len(self.walks) - 1)
+        number, step, out_bytes, back_bytes, out_next, back_next, _ = self.walks[place].item()
+        if number != flow or step < 0:
+            return None
+        self.walks["state"][place] = kernels.GIVEN
+        stream = self._open(flow, self.memory.steps()[step])
+        if out_bytes >= 0:
+            stream.initiator = _Side(out_next, out_bytes)
+        if back_bytes >= 0:
+            stream.responder = _Side(back_next, back_bytes)
+        return stream
+
+    def _note_full(self, flow: int, stream: _Stream) -> None:
+        """Have no more segments handed out of a side whose head is complete, or lost, while the other's is not."""
+        limit = self._limits.head_bytes
+        out = stream.initiator is not None and stream.initiator.delivered >= limit
+        back = stream.responder is not None and stream.responder.delivered >= limit
+        place = flow & (len(self.walks) - 1)
+        if self.walks["flow"][place] == flow:
+            state = kernels.GIVEN if out == back else kernels.OUT_FULL if out else kernels.BACK_FULL
+            self.walks["state"][place] = state
+
+    def _open(self, flow: int, at: Step) -> _Stream:
         if len(self._streams) >= self._limits.streams:
             self._streams.popitem(last=False)
-            self.evicted += 1
-        stream = self._streams[flow] = _Stream(self._memory.walk(dport, mid_stream))
+            self._evicted += 1
+        stream = self._streams[flow] = _Stream(Walk(self.memory, at))
         return stream
 
     def _in_order(self, side: _Side, sequence: int, data: bytes) -> list[bytes]:
@@ -178,5 +258,4 @@ class HeadStreams:
                 other = stream.responder if from_initiator else stream.initiator
                 return (), other is not None and other.delivered >= limit
         side.delivered += len(data)
-        step = stream.walk.feed(from_initiator, data)
-        return step.found, step.over
+        return stream.walk.feed(from_initiator, data)

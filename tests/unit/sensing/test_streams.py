@@ -1,4 +1,4 @@
-"""Heads of connections: order, holes, bounds, and that a beginning is decoded once."""
+"""Heads of connections: order, holes, bounds."""
 
 from __future__ import annotations
 
@@ -139,34 +139,3 @@ def test_without_the_beginning_damage_proves_nothing() -> None:
     assert feed(streams, b"BAD\nok\n", 5000, start=-1) == [b"ok"]
     streams = make()
     assert feed(streams, b"BAD\nok\n", 0) == [b"malformed", b"ok"]
-
-
-def test_equal_beginnings_are_decoded_once() -> None:
-    streams = make()
-    for flow in range(10):
-        assert feed(streams, b"one\n", 0, flow=flow) == [b"one"]
-        assert feed(streams, b"back\n", 0, flow=flow, out=False) == [b"back"]
-    assert len(LineDecoder.made) == 1
-
-
-def test_a_connection_that_leaves_the_known_way_gets_what_went_before() -> None:
-    streams = make()
-    feed(streams, b"one\ntw", 0, flow=1)
-    feed(streams, b"o\n", 6, flow=1)
-    feed(streams, b"one\ntw", 0, flow=2)
-    assert feed(streams, b"enty\n", 6, flow=2) == [b"twenty"]
-    feed(streams, b"one\ntw", 0, flow=3)
-    assert texts(streams.finish(3)) == [b"rest tw"]
-    assert feed(streams, b"!\n", 8, flow=1) == [b"!"]
-    assert feed(streams, b"?\n", 11, flow=2) == [b"?"]
-
-
-def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing() -> None:
-    streams = make(remembered_bytes=400)
-    for flow in range(50):
-        name = b"%d" % flow
-        assert feed(streams, name, 0, flow=flow) == []
-    for flow in range(50):
-        name = b"%d" % flow
-        assert feed(streams, b"\n", len(name), flow=flow) == [name]
-    assert streams._memory._used_bytes <= 400

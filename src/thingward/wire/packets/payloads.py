@@ -8,9 +8,19 @@ import numpy as np
 
 from thingward.model.columns import MORE_FRAGMENTS, PACKET
 from thingward.wire.packets.compile import array_type, inlined, kernel, record_type, types
-from thingward.wire.packets.flowtable import ENTRY, FROM_A, HEAD_CLOSED, SYN, mixed
+from thingward.wire.packets.flowtable import ENTRY, FROM_A, FROM_INITIATOR, HEAD_CLOSED, SYN, mixed
 from thingward.wire.packets.names import P_ICMP6, P_TCP, P_UDP, T_SFLOW
-from thingward.wire.packets.read import u8, u32, whole
+from thingward.wire.packets.read import whole
+from thingward.wire.packets.walks import (
+    ENDS_QUIETLY,
+    F_OVER,
+    STEPS,
+    TO_ORDER,
+    WALKS,
+    give_away,
+    payload_hash,
+    walk_segment,
+)
 
 W_NONE = 0
 W_DATAGRAM = 1
@@ -20,9 +30,10 @@ W_NDP = 4
 W_FRAME = 5
 W_SENDER = 6
 """A hardware address that was not seen before."""
+W_STEP = 7
+"""A segment whose bytes are kept: the step is handed out that it leads to."""
 
 SEEN_WAYS = 4
-HASHED_BYTES = 2048
 RATES = 4096
 
 PORT_DECODED = 1
@@ -35,7 +46,8 @@ L_HEAD_SEGMENTS = 2
 L_PER_SECOND = 3
 L_SENDERS_PER_SECOND = 4
 L_NEIGHBOUR_NS = 5
-LIMITS = 6
+L_HEAD_BYTES = 6
+LIMITS = 7
 
 D_REPEATED = 0
 D_RATE = 1
@@ -44,23 +56,6 @@ D_SENDERS = 3
 DROPS = 4
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-
-@inlined
-def payload_hash(data: Any, at: int, size: int) -> Any:
-    """Hash the first HASHED_BYTES of a payload, and its length."""
-    value = np.uint64(size) * _MULTIPLIER
-    end = at + min(size, HASHED_BYTES)
-    while end - at >= 8:
-        word = (np.uint64(u32(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 4))
-        value = (value ^ word) * _MULTIPLIER
-        value ^= value >> np.uint64(29)
-        at += 8
-    tail = np.uint64(0)
-    while at < end:
-        tail = (tail << np.uint64(8)) | np.uint64(u8(data, at))
-        at += 1
-    return mixed(value ^ (tail * _MULTIPLIER))
 
 
 @inlined
@@ -163,6 +158,48 @@ def repeat_key(data: Any, row: Any, kind: int, ports: Any) -> Any:
     return mixed(key ^ (np.uint64(sport) << np.uint64(16)) ^ np.uint64(dport)) | np.uint64(1)
 
 
+@inlined
+def first_sequence(entry: Any, from_a: bool) -> int:
+    """Give the sequence number of a direction's first data byte, -1 if its SYN was not seen."""
+    flags = entry.a_flags if from_a else entry.b_flags
+    return whole(entry.a_next if from_a else entry.b_next) if flags & SYN else -1
+
+
+@inlined
+def count_head(entry: Any, from_a: bool) -> None:
+    """Note that a payload of a direction was looked at."""
+    if from_a:
+        entry.a_head = min(entry.a_head + 1, HEAD_CLOSED - 1)
+    else:
+        entry.b_head = min(entry.b_head + 1, HEAD_CLOSED - 1)
+
+
+@inlined
+def take_segment(
+    data: Any,
+    row: Any,
+    number: int,
+    start: int,
+    out: bool,
+    entry: Any,
+    has_entry: bool,
+    walks: Any,
+    steps: Any,
+    places: Any,
+    roots: Any,
+    known: Any,
+    counters: Any,
+    head_bytes: int,
+) -> int:
+    """Walk on with a segment, close the heads of a flow that is over; gives the step or what becomes of it."""
+    if not has_entry:
+        return give_away(walks, number)
+    step = walk_segment(data, row, number, start, out, walks, steps, places, roots, known, counters, head_bytes)
+    if step == ENDS_QUIETLY or (step >= 0 and steps[step].flags & F_OVER):
+        entry.a_head = entry.b_head = HEAD_CLOSED
+    return step
+
+
 _BYTES = array_type(types.uint8, readonly=True)
 _U8 = array_type(types.uint8)
 _I32 = array_type(types.int32)
@@ -172,9 +209,11 @@ _ROWS = array_type(record_type(PACKET))
 _ENTRIES = array_type(record_type(ENTRY))
 
 
-@kernel(
-    types.int64(_BYTES, _ROWS, _I32, _I64, _ENTRIES, _U8, _U64, _I64, _U64, _I64, _I64, _I64, _I64, _I32, _U8, _I64)
-)
+_TREE = (WALKS, STEPS, _I32, _I32, _U8, _I64)
+_SEEN = (_U64, _I64, _U64, _I64, _I64, _I64, _I64)
+
+
+@kernel(types.int64(_BYTES, _ROWS, _I32, _I64, _ENTRIES, _U8, *_SEEN, *_TREE, _I32, _U8, _I64))
 def choose_payloads(
     data: Any,
     rows: Any,
@@ -189,6 +228,12 @@ def choose_payloads(
     rates: Any,
     limits: Any,
     drops: Any,
+    walks: Any,
+    steps: Any,
+    places: Any,
+    roots: Any,
+    known: Any,
+    counters: Any,
     chosen: Any,
     kinds: Any,
     starts: Any,
@@ -200,8 +245,10 @@ def choose_payloads(
         ports: per port, PORT_DECODED and PORT_HAS_ID.
         seen, seen_ns: table of payloads, a power of two of places; senders, sender_ns: of hardware addresses.
         rates: pairs of second and count, RATES for payloads by sender and one for new senders.
+        walks: connections that walk known beginnings; steps, places, roots, known, counters: the beginnings.
         chosen, kinds: row index and W_ constant, room for twice the rows.
-        starts: for segments, the sequence number of the direction's first data byte, -1 where its SYN was not seen.
+        starts: for segments, the sequence number of the direction's first data byte, -1 where its SYN was not seen;
+            for W_STEP the step.
     """
     n = 0
     for i in range(len(rows)):
@@ -218,25 +265,31 @@ def choose_payloads(
         kind = kind_of_payload(row, entry, has_entry, from_a, ports, limits, drops)
         if kind == W_NONE or (kind == W_SEGMENT and slots[i] < 0):
             continue
+        start = -1
         if kind != W_SEGMENT:
             repeat_ns = limits[L_REPEAT_NS if kind == W_DATAGRAM else L_NEIGHBOUR_NS]
             if is_repeat(seen, seen_ns, repeat_key(data, row, kind, ports), row.ts_ns, repeat_ns):
                 drops[D_REPEATED] += 1
                 continue
         elif has_entry:
-            flags = entry.a_flags if from_a else entry.b_flags
-            starts[n] = whole(entry.a_next if from_a else entry.b_next) if flags & SYN else -1
-        else:
-            starts[n] = -1
+            start = first_sequence(entry, from_a)
         if not within_rate(rates, row, limits[L_PER_SECOND]):
             drops[D_RATE] += 1
             continue
         if has_entry and (kind == W_SEGMENT or kind == W_DATAGRAM):
-            if from_a:
-                entry.a_head = min(entry.a_head + 1, HEAD_CLOSED - 1)
-            else:
-                entry.b_head = min(entry.b_head + 1, HEAD_CLOSED - 1)
+            count_head(entry, from_a)
+        if kind == W_SEGMENT:
+            step = take_segment(
+                data, row, numbers[i], start, slots[i] & FROM_INITIATOR != 0, entry, has_entry, walks, steps, places,
+                roots, known, counters, limits[L_HEAD_BYTES],
+            )  # fmt: skip
+            if step < TO_ORDER:
+                continue
+            if step >= 0:
+                kind = W_STEP
+                start = step
         chosen[n] = i
         kinds[n] = kind
+        starts[n] = start
         n += 1
     return n
