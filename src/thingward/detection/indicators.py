@@ -13,9 +13,12 @@ from typing import Any, Literal
 import msgspec
 
 from thingward.model.errors import InvalidInput
+from thingward.model.terms import address_kind
 
 MAX_INDICATORS = 2_000_000
 MAX_LINE = 4096
+#: Networks of addresses that sites use inside match from this length on: a wider one would name whole sites.
+PRIVATE_PREFIX = {4: 24, 6: 64}
 IndicatorKind = Literal["address", "network", "name", "ja4"]
 _NAME = re.compile(r"^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}$")
 _JA4 = re.compile(r"^[tqd][0-9a-z]{2}[di][0-9]{4}[0-9a-z]{2}_[0-9a-f]{12}_[0-9a-f]{12}$")
@@ -108,10 +111,25 @@ def fault_of(text: str) -> str:
     return "not spelled as an address, network, name or URL"
 
 
+def why_never(indicator: Indicator) -> str:
+    """Say why an address or network is never matched; empty if it is."""
+    if indicator.kind not in ("address", "network"):
+        return ""
+    network = ipaddress.ip_network(indicator.value)
+    if network.is_loopback or network.is_multicast or network.is_unspecified or indicator.value == "255.255.255.255":
+        return "never matched: an address that no single host of a network has"
+    is_inside = address_kind(str(network[0])) == address_kind(str(network[-1])) == "private"
+    if network.prefixlen == 0 or (is_inside and network.prefixlen < PRIVATE_PREFIX[network.version]):
+        least = PRIVATE_PREFIX[network.version]
+        return f"never matched: so many addresses that sites use themselves (single ones, and /{least} or longer, are)"
+    return ""
+
+
 def parse_pack(name: str, text: str, *, confidence: float = 0.8) -> IndicatorPack:
     """Read a list in any of three forms: plain lines (`#` or `;` comments), CSV, or a STIX 2 bundle.
 
-    In CSV the first field of a line that is an indicator counts, whichever column it is in.
+    In CSV the first field of a line that is an indicator counts, whichever column it is in. What can never match is
+    refused like what is no indicator, with the reason.
 
     Raises:
         InvalidInput: nothing in it is an indicator, or it holds more than two million.
@@ -122,11 +140,11 @@ def parse_pack(name: str, text: str, *, confidence: float = 0.8) -> IndicatorPac
     count = 0
     for place, candidates in lines:
         indicator = next((i for i in map(parse_indicator, candidates) if i is not None), None)
-        if indicator is None:
+        never = why_never(indicator) if indicator is not None else ""
+        if indicator is None or never:
             count += 1
             if len(refused) < 100:
-                why = fault_of(candidates[0]) if len(candidates) == 1 else f"none of {len(candidates)} fields is one"
-                refused.append(f"{place}: {why}: {candidates[0][:80]}")
+                refused.append(f"{place}: {never or _fault(candidates)}: {candidates[0][:80]}")
             continue
         found[indicator] = None
         if len(found) > MAX_INDICATORS:
@@ -143,6 +161,10 @@ def parse_pack(name: str, text: str, *, confidence: float = 0.8) -> IndicatorPac
         refused=tuple(refused),
         refused_count=count,
     )
+
+
+def _fault(candidates: list[str]) -> str:
+    return fault_of(candidates[0]) if len(candidates) == 1 else f"none of {len(candidates)} fields is one"
 
 
 def _line_values(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -218,6 +240,8 @@ class IndicatorMatcher:
         try:
             found = intervals.find(int(ipaddress.ip_address(ip.partition("%")[0])))
         except ValueError:
+            return None
+        if found and address_kind(ip) == "private" and int(found[1].partition("/")[2]) < PRIVATE_PREFIX[version]:
             return None
         return self._sighting(*found) if found else None
 

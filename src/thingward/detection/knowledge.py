@@ -12,6 +12,7 @@ import msgspec
 from thingward.model.device import Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.observation import Endpoint
+from thingward.model.terms import address_kind
 
 MAX_DEVICES = 50_000
 _ODD = frozenset("13579bdfBDF")
@@ -118,12 +119,11 @@ class SiteKnowledge:
 
 @functools.lru_cache(maxsize=16_384)
 def is_private(ip: str) -> bool:
-    """Tell whether an address is not routed on the Internet (private, link local, loopback, unspecified, group)."""
-    try:
-        address = ipaddress.ip_address(ip.partition("%")[0])
-    except ValueError:
-        return True
-    return not address.is_global or address.is_multicast
+    """Tell whether an address is of those that sites use inside (private, link local, loopback), or nobody's.
+
+    Documentation ranges are outside: no site has them unless its networks say so.
+    """
+    return address_kind(ip.partition("%")[0]) != "public"
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.unit.detection.builders import NOW, event, findings, flow, host, rules
+from tests.unit.detection.builders import NOW, SYN_ACK, event, findings, flow, host, rules
 from thingward.detection.indicators import Indicator, IndicatorMatcher, parse_indicator, parse_pack
 from thingward.detection.rules import Content
 from thingward.detection.stage import DetectionStage
@@ -115,10 +115,10 @@ def test_addresses_and_networks():
 
 
 def test_nested_networks_give_the_narrowest():
-    pack = parse_pack("n", "10.0.0.0/8\n10.1.0.0/16\n10.1.2.0/24\n11.0.0.0/8\n")
+    pack = parse_pack("n", "45.0.0.0/8\n45.1.0.0/16\n45.1.2.0/24\n11.0.0.0/8\n")
     held = IndicatorMatcher([pack])
-    assert [held.match_address(ip).pattern for ip in ("10.1.2.3", "10.1.3.1", "10.2.0.1", "11.1.1.1")] == [
-        "10.1.2.0/24", "10.1.0.0/16", "10.0.0.0/8", "11.0.0.0/8",
+    assert [held.match_address(ip).pattern for ip in ("45.1.2.3", "45.1.3.1", "45.2.0.1", "11.1.1.1")] == [
+        "45.1.2.0/24", "45.1.0.0/16", "45.0.0.0/8", "11.0.0.0/8",
     ]  # fmt: skip
     assert held.match_address("12.0.0.1") is None
 
@@ -178,3 +178,28 @@ def test_other_lists_are_looked_for_while_it_runs_and_nothing_is_forgotten():
     stage.use(Content())
     later = flow(Endpoint(ip="185.244.25.1", port=443), time=NOW + 200)
     assert "indicator.match" not in [f.rule for f in findings([later], stage=stage)]
+
+
+def test_private_and_documentation_addresses_match_as_imported():
+    pack = parse_pack("mine", "192.168.1.66\n203.0.113.77\n198.51.100.0/24\n10.9.8.0/24\nfd00:1::5\n")
+    held = IndicatorMatcher([pack])
+    for ip in ("192.168.1.66", "203.0.113.77", "198.51.100.9", "10.9.8.7", "fd00:1::5"):
+        assert held.match_address(ip) is not None, ip
+    content = Content(matcher=held)
+    inside = flow(host(66, 443), state="whole", back=1, flags_in=SYN_ACK)
+    outside = flow(host(77, 443, net="203.0.113"), state="whole", back=1, flags_in=SYN_ACK)
+    assert [f.rule for f in findings([inside, outside], content=content)] == ["indicator.match"] * 2
+
+
+def test_what_can_never_match_is_said_at_import():
+    text = "10.0.0.0/8\n192.168.0.0/16\n127.0.0.1\n224.0.0.0/4\n0.0.0.0/0\nfc00::/7\n45.33.0.0/16\n"
+    pack = parse_pack("bogons", text)
+    assert [i.value for i in pack.indicators] == ["45.33.0.0/16"]
+    assert pack.refused_count == 6
+    assert all("never matched" in line for line in pack.refused)
+
+
+def test_a_wide_network_does_not_name_a_whole_site():
+    held = IndicatorMatcher([parse_pack("wide", "8.0.0.0/5")])  # reaches over 10.0.0.0/8
+    assert held.match_address("10.1.2.3") is None
+    assert held.match_address("9.1.2.3") is not None

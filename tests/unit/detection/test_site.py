@@ -215,3 +215,9 @@ def test_unknown_state_is_refused():
 def test_answered_half_way_is_not_reached():
     assert rules([opened(CAMERA, flags_out=0x06, flags_in=SYN_ACK)]) == {"exposure.reachable"}
     assert BOT.device == "d-bot"
+
+
+def test_documentation_addresses_are_outside():
+    assert rules([opened(CAMERA, src=Endpoint(ip="203.0.113.9", port=40000))]) == {"exposure.reachable"}
+    site = Site(uid=Uid("s"), tenant=DEFAULT_TENANT, time=NOW, source="t", name="home", networks=("203.0.113.0/24",))
+    assert rules([site, opened(CAMERA, src=Endpoint(ip="203.0.113.9", port=40000))]) == set()

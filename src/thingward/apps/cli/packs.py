@@ -48,12 +48,12 @@ def import_lists(
             params = {"name": found.name, "confidence": confidence}
             there.raw("POST", "/packs", params=params, content=file.read_bytes(), dry_run=dry_run)
         sys.stdout.write(
-            f"{verb} {found.name}: {len(found.indicators)} indicators, {found.refused_count} lines were none.\n"
+            f"{verb} {found.name}: {len(found.indicators)} indicators, {found.refused_count} lines left out.\n"
         )
         for line in found.refused[:SHOWN]:
             sys.stderr.write(f"  {file}, {line}\n")
         if found.refused_count > SHOWN:
-            sys.stderr.write(f"  {file}: and {found.refused_count - SHOWN} more that are no indicators\n")
+            sys.stderr.write(f"  {file}: and {found.refused_count - SHOWN} more that are left out\n")
     if not dry_run and there is None:
         _tell_platform(data_dir)
 

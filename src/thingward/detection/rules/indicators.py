@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from thingward.detection.flows import is_answered
 from thingward.detection.indicators import IndicatorMatcher, Sighting
-from thingward.detection.knowledge import SiteKnowledge, is_private
+from thingward.detection.knowledge import SiteKnowledge, is_group_address
 from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.model.device import Device
 from thingward.model.event import Event
@@ -58,12 +58,12 @@ class IndicatorMatch(WindowRule):
         src, dst = record.src, record.dst
         if src is None or dst is None:
             return
-        if dst.ip and not is_private(dst.ip):
+        if dst.ip and not is_group_address(dst.ip):
             sighting = self._matcher.match_address(dst.ip)
             yield from self._hit(
                 record, src, dst, sighting, "talks to", answered=data.state == "new" or is_answered(data)
             )
-        if src.ip and not is_private(src.ip):
+        if src.ip:
             sighting = self._matcher.match_address(src.ip)
             if sighting is not None:
                 # Being knocked at is everyday; only an answer makes it matter.
