@@ -44,7 +44,7 @@ def open_case(finding: Finding, name: str) -> Case:
         time=finding.time,
         source="response",
         parents=(finding.uid,),
-        title=f"{name}: {finding.title}" if name and name not in finding.title else finding.title,
+        title=_title(finding, name),
         site=finding.site,
         device=finding.device or finding.target,
         severity=finding.severity,
@@ -54,12 +54,21 @@ def open_case(finding: Finding, name: str) -> Case:
     )
 
 
-def add_finding(case: Case, finding: Finding) -> Case:
-    """Put a finding into its case; only alerts get a line, the others are counted."""
+def _title(finding: Finding, name: str) -> str:
+    return f"{name}: {finding.title}" if name and name not in finding.title else finding.title
+
+
+def add_finding(case: Case, finding: Finding, name: str = "") -> Case:
+    """Put a finding into its case; only alerts get a line, the others are counted.
+
+    The title follows the gravest alert; `name` is what people call the device.
+    """
+    is_gravest = finding.is_alert and finding.severity > case.severity
     case = msgspec.structs.replace(
         case,
         time=max(case.updated, finding.time),
-        severity=max(case.severity, finding.severity) if finding.is_alert else case.severity,
+        title=_title(finding, name) if is_gravest else case.title,
+        severity=finding.severity if is_gravest else case.severity,
         updated=max(case.updated, finding.time),
         findings=(*case.findings, finding.uid)[:MAX_FINDINGS],
         finding_count=case.finding_count + 1,

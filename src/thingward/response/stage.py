@@ -167,15 +167,16 @@ class ResponseStage:
         if finding.device and not finding.suppressed and finding.device not in book.quarantines:
             # Damping and budget spare people; they do not keep a rule from acting.
             rule = choose_rule(book.rules.values(), finding, book.devices.get(finding.device))
+        device = book.devices.get(finding.device or finding.target)
+        name = device_name(device) if device else ""
         if case is None:
             if not finding.is_alert and rule is None:
                 return finding
-            device = book.devices.get(finding.device or finding.target)
-            case = open_case(finding, device_name(device) if device else "")
+            case = open_case(finding, name)
             self._notify(turn, finding, case.uid, case.title, finding.reason, finding.severity, "opened")
         elif finding.is_alert and (finding.severity > case.severity or finding.rule not in case.rules):
             self._notify(turn, finding, case.uid, finding.title, finding.reason, finding.severity, "grew")
-        case = add_finding(case, finding)
+        case = add_finding(case, finding, name)
         finding = msgspec.structs.replace(finding, case=case.uid)
         self._keep(book, case, turn, case_key(finding))
         if rule is not None:

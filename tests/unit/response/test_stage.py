@@ -312,3 +312,12 @@ def test_the_timeline_is_bounded_and_keeps_the_beginning(stage):
     assert case.finding_count == 400
     assert isinstance(case.actions, tuple)
     assert not [record for record in out.records if isinstance(record, Action)]
+
+
+def test_a_case_is_called_after_its_gravest_alert(stage):
+    out = stage.feed([finding(1, rule="policy.violation", severity=3)], NOW)
+    assert cases(out)[0].title == "thing5: policy.violation by d-5"
+    out = stage.feed([finding(2, severity=4), finding(3, rule="flood.syn", severity=4)], NOW)
+    assert (cases(out)[0].title, cases(out)[0].severity) == ("thing5: scan.hosts by d-5", 4)
+    out = stage.feed([finding(4, rule="login.mirai_list", severity=5, is_alert=False)], NOW)
+    assert cases(out)[0].title == "thing5: scan.hosts by d-5"
