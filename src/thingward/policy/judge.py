@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from thingward.model.action import Approval
-from thingward.model.device import Device
+from thingward.model.device import Device, device_name
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.finding import Finding, FindingArtifact
@@ -163,14 +163,22 @@ class JudgeStage:
     # -- judging -----------------------------------------------------------------------------------------------
 
     def _device(self, device: Device) -> None:
-        """Keep what entries by maker and merges need; nothing else of a device matters here."""
+        """Keep what entries by maker and merges need, and what people call it; nothing else of it matters here."""
         old = self._devices.get(device.uid)
+        self._devices[device.uid] = Device(
+            uid=device.uid, tenant=device.tenant, time=device.time, source=device.source, site=device.site,
+            maker=device.maker, merged_into=device.merged_into, group=device.group, label=device_name(device),
+        )  # fmt: skip
         if old is None or (old.maker, old.merged_into, old.group) != (device.maker, device.merged_into, device.group):
-            self._devices[device.uid] = Device(
-                uid=device.uid, tenant=device.tenant, time=device.time, source=device.source, site=device.site,
-                maker=device.maker, merged_into=device.merged_into, group=device.group,
-            )  # fmt: skip
             self._stale = True
+
+    def _peer_name(self, terms: FlowTerms) -> str:
+        """Give a flow's peer as people call it; its uid only where nothing else is known."""
+        peer = peer_text(terms)
+        if not terms.device or peer != terms.device:
+            return peer
+        known = self._devices.get(terms.device)
+        return (known.label if known is not None else "") or terms.address or peer
 
     def _compile(self) -> None:
         devices = list(self._devices.values())
@@ -239,7 +247,7 @@ class JudgeStage:
         return [self._finding(event, terms, device, reason, key, matter)]
 
     def _finding(self, event: Event, terms: FlowTerms, device: str, reason: str, key: str, matter: _Matter) -> Finding:
-        peer, service = peer_text(terms), service_text(terms.proto, terms.port, terms.ethertype)
+        peer, service = self._peer_name(terms), service_text(terms.proto, terms.port, terms.ethertype)
         towards = "to" if terms.direction == "out" else "from"
         lateral = bool(terms.device) and terms.direction == "out"
         attempt = " (never answered)" if matter.unanswered == matter.count else ""
@@ -251,7 +259,7 @@ class JudgeStage:
             parents=(event.uid,),
             rule=RULE,
             title=f"{service} {towards} {peer} is outside the approved profile",
-            reason=f"{reason}; {matter.count} flows{attempt}",
+            reason=f"{reason.replace(peer_text(terms), peer)}; {matter.count} flow{'s' * (matter.count != 1)}{attempt}",
             site=self._site,
             severity=4 if lateral else 3,
             confidence=0.9,

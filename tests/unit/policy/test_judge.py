@@ -62,6 +62,18 @@ def test_a_violation_says_what_and_by_whom() -> None:
     assert event.uid in found.parents
 
 
+def test_another_device_is_called_by_its_name() -> None:
+    site = Site()
+    (found,) = site.feed(flow(camera(), bulb(23)))
+    assert "192.168.1.11" in found.title and "d-" not in found.title
+    named = msgspec.structs.replace(
+        next(device for device in site.inventory.devices() if BULB in device.macs), label="porch bulb"
+    )
+    site.judge.feed([named], START)
+    (found,) = site.feed(flow(camera(), bulb(24)))
+    assert "tcp/24 to porch bulb is" in found.title and "tcp/24 to porch bulb" in found.reason
+
+
 def test_an_outside_peer_is_less_severe_than_another_device() -> None:
     (found,) = Site().feed(flow(camera(), cloud(23)))
     assert (found.severity, found.suggested, found.target) == (3, (), "")
