@@ -99,7 +99,10 @@ def device_name(device: Device) -> str:
     if device.label or device.names:
         return device.label or device.names[0]
     what = " ".join(part for part in (device.maker, device.model or device.kind) if part)
-    address = (device.addresses or device.macs or (device.uid,))[0]
+    # People know IPv4 addresses; one that holds on the link only says least.
+    known = sorted(device.addresses, key=lambda text: (":" in text, text.lower().startswith("fe80:")))
+    address = next((text for text in known if not text.lower().startswith("fe80:")), "")
+    address = address or next(iter((*device.macs, *known, device.uid)))
     return f"{what} ({address})" if what else address
 
 

@@ -114,6 +114,21 @@ class Client:
             if not cursor:
                 return
 
+    def send_file(self, path: str, file: Path, *, params: Mapping[str, Any]) -> Any:
+        """Send a file as the body, piece by piece, and give the decoded answer. Errors as for `call`."""
+        import httpx
+
+        try:
+            with file.open("rb") as stream:
+                answer = self._http.request("POST", path, params=dict(params), content=stream, timeout=None)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"no platform answers ({type(error).__name__}).", hint="Start it with thingward up."
+            ) from error
+        if answer.status_code >= 400:
+            raise Refused(_problem(answer.content), answer.status_code)
+        return self._decode(answer.content)
+
     @staticmethod
     def _decode(content: bytes) -> Any:
         return msgspec.json.decode(content) if content else None
@@ -148,15 +163,25 @@ def show_result(output: Format, result: Mapping[str, Any]) -> None:
     if output != "table":
         _write(msgspec.json.encode(result) + b"\n")
         return
-    prefix = "would " if result.get("dry_run") else ""
-    for line in result.get("plan") or ("done",):
-        sys.stdout.write(f"{prefix}{line}\n")
+    lines = [str(line) for line in result.get("plan") or ()]
+    if result.get("dry_run"):
+        sys.stdout.write("Dry run, nothing was changed. The plan:\n")
+        lines = [f"  {line}" for line in lines or ["nothing to tell"]]
+    for line in lines or ["done"]:
+        sys.stdout.write(f"{line}\n")
 
 
 def show_one(output: Format, item: Mapping[str, Any]) -> None:
     """Print one record, as indented JSON where a table makes no sense."""
     data = msgspec.json.encode(item)
     _write((data if output == "ndjson" else msgspec.json.format(data, indent=1)) + b"\n")
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print a few facts for people, one a line."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        sys.stdout.write(f"{name:<{width}}  {value}\n")
 
 
 def parse_duration(text: str) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_one, show_result
+from thingward.apps.cli.naming import name_of, named
 from thingward.apps.cli.sites import write_export
 from thingward.model.errors import InvalidInput
 
@@ -118,7 +119,12 @@ def quarantine(
     uid: Uid,
     *,
     reason: Annotated[str, Parameter(help="Why; it is kept with the action.")],
-    ttl: Annotated[str, Parameter(help="For how long: 90s, 15m, 2h, 7d. The kernel ends it by itself.")] = "1h",
+    ttl: Annotated[
+        str,
+        Parameter(
+            help="For how long: 90s, 15m, 2h, 7d; more than the limit is cut to it. The kernel ends it by itself."
+        ),
+    ] = "1h",
     case: Annotated[str, Parameter(help="Uid of the case that it belongs to.")] = "",
     force: Annotated[bool, Parameter(help="Override the fleet limit, never the never-block list.")] = False,
     dry_run: DryRun = False,
@@ -149,15 +155,37 @@ def list_approvals(*, device: str = "", site: str = "", state: str = "", output:
         "when (UTC)": "time:time",
         "comment": "comment",
     }
-    show(output, list(connect().pages("/approvals", params={"device": device, "site": site, "state": state})), columns)
+    client = connect()
+    rows = list(client.pages("/approvals", params={"device": device, "site": site, "state": state}))
+    show(output, named(client, output, rows, device="device", person="by"), columns)
 
 
 @approval.command(name="queue")
-def list_queue(*, site: str = "", kind: str = "", output: Output = "json") -> None:
+def list_queue(*, site: str = "", kind: str = "", output: Output = "table") -> None:
     """List devices whose newest profile is not in force, settled ones first."""
-    show(
-        output, list(connect().pages("/approvals/queue", params={"site": site, "kind": kind})), {"device": "device.uid"}
-    )
+    rows = list(connect().pages("/approvals/queue", params={"site": site, "kind": kind}))
+    columns = {
+        "uid": "device.uid",
+        "device": "name",
+        "kind": "device.kind",
+        "settled": "settled",
+        "learnt from": "learnt",
+        "refused of judged": "judged",
+        "entries +": "added",
+        "-": "removed",
+    }
+    show(output, [_queued(row) for row in rows] if output == "table" else rows, columns)
+
+
+def _queued(row: dict[str, Any]) -> dict[str, Any]:
+    state, preview = row["profile"]["settled"], row.get("preview")
+    return {
+        **row,
+        "name": name_of(row["device"]),
+        "settled": "yes" if state.get("is_settled") else "no",
+        "learnt": f"{state.get('flows', 0)} flows",
+        "judged": f"{preview['flows_refused']} of {preview['flows_judged']}" if preview else "-",
+    }
 
 
 @approval.command(name="approve")
@@ -202,14 +230,15 @@ def list_actions(*, device: str = "", state: str = "", output: Output = "table")
         "reason": "reason",
         "until (UTC)": "time:expires",
     }
-    show(output, list(connect().pages("/actions", params={"device": device, "state": state})), columns)
+    client = connect()
+    rows = list(client.pages("/actions", params={"device": device, "state": state}))
+    show(output, named(client, output, rows, device="device", person="requested_by"), columns)
 
 
 @action.command(name="in-force")
 def list_in_force(*, output: Output = "table") -> None:
     """List what holds now and until when."""
-    show(
-        output,
-        list(connect().pages("/in-force")),
-        {"kind": "kind", "device": "device", "by": "by", "until (UTC)": "time:until"},
-    )
+    client = connect()
+    rows = named(client, output, list(client.pages("/in-force")), device="device", person="by")
+    columns = {"kind": "kind", "device": "device", "by": "by", "until (UTC)": "time:until", "why": "reason"}
+    show(output, rows, columns)

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from thingward.apps.cli.client import DryRun, Output, show_one
+from thingward.apps.cli.client import DryRun, Output, show_facts, show_one
 from thingward.model.action import Outcome
 from thingward.runtime.config import Settings, load_settings
 from thingward.runtime.enforcement import (
@@ -27,9 +27,21 @@ DataDir = Annotated[Path | None, Parameter(help="Folder for everything that is k
 
 
 @enforce.command(name="status")
-def show_status(*, data_dir: DataDir = None, output: Output = "json") -> None:
+def show_status(*, data_dir: DataDir = None, output: Output = "table") -> None:
     """Tell what is in force on this host; without a running platform the kernel is asked directly."""
-    show_one(output, msgspec.to_builtins(enforcement_status(_settings(data_dir))))
+    found = enforcement_status(_settings(data_dir))
+    if output != "table":
+        show_one(output, msgspec.to_builtins(found))
+        return
+    show_facts(
+        {
+            "enforcer": found.name,
+            "can act": "yes" if found.available else f"no: {found.detail}",
+            "version in force": str(found.version),
+            "shut out": ", ".join(map(str, found.quarantined)) or "nobody",
+            "state": found.digest or "-",
+        }
+    )
 
 
 @enforce.command(name="remove-all")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_one, show_result
+from thingward.apps.cli.naming import named
 
 finding = App(name="finding")
 case = App(name="case")
@@ -29,6 +30,7 @@ def list_findings(
 ) -> None:
     """List findings, newest first."""
     columns = {
+        "uid": "uid",
         "severity": "severity:severity",
         "what": "title",
         "device": "device",
@@ -37,7 +39,9 @@ def list_findings(
         "last (UTC)": "time:last",
     }
     params = {"device": device, "rule": rule, "is_alert": "true" if alerts else ""}
-    show(output, list(connect().pages("/findings", params=params, most=most)), columns)
+    client = connect()
+    rows = list(client.pages("/findings", params=params, most=most))
+    show(output, named(client, output, rows, device="device"), columns)
 
 
 @finding.command(name="show")
@@ -76,7 +80,9 @@ def list_suppressions(*, device: str = "", removed: bool = False, output: Output
         "until (UTC)": "time:until",
     }
     params = {"device": device, "removed": "true" if removed else ""}
-    show(output, list(connect().pages("/suppressions", params=params)), columns)
+    client = connect()
+    rows = list(client.pages("/suppressions", params=params))
+    show(output, named(client, output, rows, device="device", person="by"), columns)
 
 
 @finding.command(name="unsuppress")
@@ -96,9 +102,12 @@ def list_cases(
         "state": "state",
         "title": "title",
         "device": "device",
+        "assignee": "assignee",
         "opened (UTC)": "time:opened",
     }
-    show(output, list(connect().pages("/cases", params={"state": state, "device": device})), columns)
+    client = connect()
+    rows = list(client.pages("/cases", params={"state": state, "device": device}))
+    show(output, named(client, output, rows, device="device"), columns)
 
 
 @case.command(name="show")
@@ -111,6 +120,18 @@ def show_case(uid: str, *, output: Output = "json") -> None:
 def note_case(uid: str, text: str, *, dry_run: DryRun = False, output: Output = "table") -> None:
     """Add a line to a case's timeline."""
     show_result(output, connect().call("POST", f"/cases/{uid}/notes", body={"note": text}, dry_run=dry_run))
+
+
+@case.command(name="assign")
+def assign_case(
+    uid: str,
+    who: Annotated[str, Parameter(help="Whose it is now; an empty text is nobody.")],
+    *,
+    dry_run: DryRun = False,
+    output: Output = "table",
+) -> None:
+    """Say whose case it is."""
+    show_result(output, connect().call("PATCH", f"/cases/{uid}", body={"assignee": who}, dry_run=dry_run))
 
 
 @case.command(name="close")
@@ -161,7 +182,9 @@ def list_audit(*, most: Most = 100, output: Output = "table") -> None:
         "result": "result",
         "detail": "detail",
     }
-    show(output, list(connect().pages("/audit", most=most)), columns)
+    client = connect()
+    rows = list(client.pages("/audit", most=most))
+    show(output, named(client, output, rows, person="principal"), columns)
 
 
 @evidence.command(name="export")

@@ -1,4 +1,4 @@
-"""`user`, `token`, `rule`, `limits`, `notify`, `status`: how the platform is run and by whom."""
+"""`user`, `token`, `rule`, `limits`, `notify`: how the platform is run and by whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_one, show_result
+from thingward.apps.cli.client import DryRun, Output, connect, parse_duration, show, show_facts, show_one, show_result
+from thingward.apps.cli.words import duration_text, time_text
 from thingward.model.errors import InvalidInput
 
 user = App(name="user")
@@ -31,7 +32,7 @@ def list_users(*, output: Output = "table") -> None:
     )
 
 
-@user.command(name="put")
+@user.command(name="set", alias="put")
 def put_user(
     name: str,
     *,
@@ -51,11 +52,16 @@ def put_user(
 
 
 @user.command(name="link")
-def make_link(name: str = "admin") -> None:
+def make_link(name: str = "admin", *, dry_run: DryRun = False, output: Output = "table") -> None:
     """Print a one-time login link: it works once, for 15 minutes."""
     client = connect()
-    made = client.call("POST", f"/users/{name}/login-link")
-    sys.stdout.write(f"{client.url}{made['path']}\n")
+    made = client.call("POST", f"/users/{name}/login-link", dry_run=dry_run)
+    if dry_run:
+        show_result(output, {"dry_run": True, "plan": [f"a login link for {name}, for 15 minutes"]})
+    elif output == "table":
+        sys.stdout.write(f"{client.url}{made['path']}\n")
+    else:
+        show_one(output, {**made, "url": f"{client.url}{made['path']}"})
 
 
 @token.command(name="list")
@@ -71,11 +77,16 @@ def create_token(
     *,
     scope: Annotated[list[str], Parameter(help="What it may do, for example devices:read; may be given again.")],
     ttl: Annotated[str, Parameter(help="For how long: 90s, 15m, 2h, 7d.")] = "30d",
+    dry_run: DryRun = False,
     output: Output = "table",
 ) -> None:
     """Make a token for yourself; its secret is printed once."""
-    made = connect().call("POST", "/tokens", body={"name": name, "scopes": scope, "ttl_s": parse_duration(ttl)})
-    if output == "table":
+    body = {"name": name, "scopes": scope, "ttl_s": parse_duration(ttl)}
+    made = connect().call("POST", "/tokens", body=body, dry_run=dry_run)
+    if dry_run:
+        plan = f"a token {name} that may {', '.join(made['token']['scopes'])}, until {time_text(made['token']['expires'])} UTC"
+        show_result(output, {"dry_run": True, "plan": [plan]})
+    elif output == "table":
         sys.stdout.write(f"{made['secret']}\n")
     else:
         show_one(output, made)
@@ -102,7 +113,7 @@ def list_rules(*, output: Output = "table") -> None:
     show(output, list(connect().pages("/rules")), columns)
 
 
-@rule.command(name="put")
+@rule.command(name="set", alias="put")
 def put_rule(
     name: str,
     *,
@@ -131,14 +142,25 @@ def delete_rule(uid: str, *, dry_run: DryRun = False, output: Output = "table") 
 
 
 @limits.command(name="show")
-def show_limits(*, output: Output = "json") -> None:
-    """Show limits and the never-block list."""
-    show_one(output, connect().call("GET", "/limits"))
+def show_limits(*, output: Output = "table") -> None:
+    """Show limits and the never-block list; `-o json` is what `limits set` takes."""
+    found = connect().call("GET", "/limits")
+    if output != "table":
+        show_one(output, found)
+        return
+    never = found["never_block"]
+    show_facts(
+        {
+            "devices quarantined per hour": f"{found['fleet_share_per_hour']:.0%} of a site's, at least {found['min_devices_per_hour']}",
+            "longest quarantine": duration_text(found["max_ttl_s"]),
+            "never blocked": ", ".join(never) or "none",
+        }
+    )
 
 
 @limits.command(name="set")
 def set_limits(
-    file: Annotated[Path, Parameter(help="JSON file as printed by `limits show`.")],
+    file: Annotated[Path, Parameter(help="JSON file as printed by `limits show -o json`.")],
     *,
     dry_run: DryRun = False,
     output: Output = "table",
@@ -152,11 +174,8 @@ def set_limits(
 
 
 @notify.command(name="test")
-def test_channel(channel: Literal["webhook", "email", "syslog"], *, output: Output = "table") -> None:
+def test_channel(
+    channel: Literal["webhook", "email", "syslog"], *, dry_run: DryRun = False, output: Output = "table"
+) -> None:
     """Send a test message through one channel."""
-    show_result(output, connect().call("POST", "/notifications/test", body={"channel": channel}))
-
-
-def status(*, output: Output = "json") -> None:
-    """Show processes, sources with their blind time, and what is wrong now."""
-    show_one(output, connect().call("GET", "/status"))
+    show_result(output, connect().call("POST", "/notifications/test", body={"channel": channel}, dry_run=dry_run))

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from thingward.apps.cli import app as commands
-from thingward.apps.cli import client as client_module
 from thingward.apps.cli.client import Client, Refused, connect, parse_duration, show
 from thingward.model.errors import Conflict, InvalidInput, Unavailable
 
@@ -127,7 +126,6 @@ def test_errors_become_exit_codes(monkeypatch, capsys, error, code):
     def fail():
         raise error
 
-    monkeypatch.setattr(client_module, "connect", fail)
     monkeypatch.setattr("thingward.apps.cli.devices.connect", fail)
     assert commands.main(["device", "list"]) == code
     assert capsys.readouterr().err.strip().startswith("thingward: ")

@@ -107,11 +107,11 @@ async def put_user(ask: NamedDependency[Ask], name: FromPath[str], data: JSONBod
     status_code=201,
 )
 async def create_link(deps: NamedDependency[Deps], ask: NamedDependency[Ask], name: FromPath[str]) -> LinkMade:
-    """Make a one-time login link for a user: it works once, for 15 minutes."""
+    """Make a one-time login link for a user: it works once, for 15 minutes. On dry run there is none."""
     if not deps.newest(Principal, 1, name=name):
         raise NotFound(f"there is no user {name!r}.", hint="Create the user first.")
     done = await ask(CreateLoginLink(user=name))
-    return LinkMade(path=f"/login/{done.answer.secret}")
+    return LinkMade(path="" if ask.dry_run else f"/login/{done.answer.secret}")
 
 
 @get("/tokens", operation_id="listTokens", access="tokens:read", tags=["people"], sync_to_thread=True)
@@ -128,12 +128,12 @@ def list_tokens(
 async def create_token(
     ask: NamedDependency[Ask], caller: NamedDependency[Caller], data: JSONBody[TokenBody]
 ) -> TokenMade:
-    """Make a token. Its secret is in this answer and nowhere else."""
+    """Make a token. Its secret is in this answer and nowhere else; on dry run it is empty."""
     done = await ask(
         CreateToken(principal=data.principal or caller.uid, name=data.name, scopes=data.scopes, ttl_s=data.ttl_s)
     )
     token = next(row for row in done.records if isinstance(row, Token))
-    return TokenMade(token=token_view(token), secret=done.answer.secret)
+    return TokenMade(token=token_view(token), secret="" if ask.dry_run else done.answer.secret)
 
 
 @delete("/tokens/{uid:str}", operation_id="revokeToken", access=RevokeToken, tags=["people"], status_code=200)
