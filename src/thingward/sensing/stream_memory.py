@@ -22,7 +22,6 @@ Choose = Callable[[int, bytes, bool, bool], StreamDecoder | None]
 Found = tuple[Message | Malformed, ...]
 
 _STEP_BYTES = 128
-_DECODERS = 1024
 
 
 class Step:
@@ -81,8 +80,10 @@ class StreamMemory:
         lost: connections whose place another one took.
     """
 
-    def __init__(self, choose: Choose, limit_bytes: int = 8 << 20) -> None:
+    def __init__(self, choose: Choose, limit_bytes: int = 8 << 20, decoders: int = 8192) -> None:
+        """`decoders` are kept at most for connections that may go on; the one that was used longest ago goes first."""
         self._choose = choose
+        self._most_decoders = decoders
         size = max(1, limit_bytes // _STEP_BYTES)
         self.rows: Rows = np.zeros(size, kernels.STEP)
         self.places: I32 = np.zeros(2 << size.bit_length(), np.int32)
@@ -157,7 +158,7 @@ class StreamMemory:
             step.end(step.believed([*found, *decoder.finish()]))
         else:
             step.found = step.believed(found)
-            if len(self._decoders) >= _DECODERS:
+            if len(self._decoders) >= self._most_decoders:
                 self._decoders.popitem(last=False)
             self._decoders[step.number] = decoder
 

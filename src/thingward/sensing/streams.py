@@ -70,7 +70,7 @@ class HeadStreams:
     def __init__(self, choose: Choose, limits: StreamLimits | None = None) -> None:
         """`choose` names the decoder for a connection."""
         self._limits = limits or StreamLimits()
-        self.memory = StreamMemory(choose, self._limits.remembered_bytes)
+        self.memory = StreamMemory(choose, self._limits.remembered_bytes, self._limits.streams)
         size = 1 << (max(1, _WALKS_PER_STREAM * self._limits.streams) - 1).bit_length()
         self.walks: Rows = np.zeros(size, kernels.WALK)
         self.walks["flow"] = -1

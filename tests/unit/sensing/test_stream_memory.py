@@ -194,6 +194,14 @@ def test_connections_are_bounded() -> None:
     assert heads.streams.evicted == 40 - 16
 
 
+def test_a_decoder_that_was_not_kept_is_made_anew() -> None:
+    heads = Heads(streams=2)
+    for at, letter in enumerate((b"a", b"b", b"c", b"\n")):
+        heads.feed(*[(number, True, 2 * at, b"%d" % number + letter) for number in range(5)])
+    assert heads.found == {number: [b"%da%db%dc%d" % ((number,) * 4)] for number in range(5)}
+    assert len(LineDecoder.made) > 5
+
+
 PIECES = (b"a", b"b\n", b"one\n", b"two", b"END\n", b"BAD\n")
 
 
