@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thingward.model.observation import FlowData
 
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+TCP, UDP, ICMP, ICMPV6, GRE = 6, 17, 1, 58, 47
 SYN, RST, ACK = 0x02, 0x04, 0x10
 
 # Source ports of answers and announcements: such a "first" packet is no attempt to reach a service.

@@ -14,6 +14,8 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     scan_ports_slow: int = 60
     scan_ports_slow_span_s: float = 3600.0
     scan_ports_udp: int = 20
+    scan_ports_udp_bytes: int = 300
+    scan_ports_udp_min_s: float = 1.0
     scan_worm_hosts: int = 4
     scan_worm_span_s: float = 60.0
     scan_worm_slow_hosts: int = 10
@@ -40,9 +42,10 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     flood_syn: int = 500
     flood_udp_packets: int = 15_000
     flood_udp_small_packets: int = 5_000
-    flood_udp_small_bytes: int = 200
+    flood_udp_small_bytes: int = 700
     flood_udp_replies: float = 0.02
     flood_icmp_packets: int = 500
+    flood_other_packets: int = 2_500
     # MQTT
     mqtt_flood_span_s: float = 10.0
     mqtt_flood_packets: int = 1_000

@@ -52,6 +52,33 @@ def test_udp_flood_small_packets():
     assert rules([flow(VICTIM, proto=17, state="update", out=8000, last=NOW + 4)]) == {"flood.udp"}
 
 
+def test_the_usual_flood_of_mirai_is_found_in_seconds():
+    burst = [flow(VICTIM, proto=17, state="update", out=2000, bytes_out=2000 * 554, time=NOW + n) for n in range(4)]
+    assert rules(burst) == {"flood.udp"}
+
+
+def test_a_flood_of_random_ports_is_no_port_scan():
+    def packets(count, size, step_s):
+        return [
+            flow(
+                host(34, 1000 + n, net="93.184.216"), proto=17, state="whole", time=NOW + n * step_s, bytes_out=size,
+            )
+            for n in range(count)
+        ]  # fmt: skip
+
+    assert rules(packets(9000, 554, 0.0005)) == {"flood.udp"}
+    assert rules(packets(200, 554, 0.1)) == {"scan.ports"}
+    assert rules(packets(200, 60, 0.0005)) == {"scan.ports"}
+
+
+def test_gre_floods_and_tunnels():
+    gre = host(34, 0, net="93.184.216")
+    flood = [flow(gre, proto=47, state="update", out=1500, time=NOW + n) for n in range(3)]
+    tunnel = [flow(gre, proto=47, state="update", out=1500, back=700, time=NOW + n) for n in range(3)]
+    assert rules(flood) == {"flood.other"}
+    assert rules(tunnel) == set()
+
+
 def test_a_camera_that_streams_is_no_flood():
     stream = flow(VICTIM, proto=17, state="update", out=12_000, bytes_out=12_000 * 1200, last=NOW + 30)
     call = flow(VICTIM, proto=17, state="update", out=6000, back=5500, last=NOW + 5)

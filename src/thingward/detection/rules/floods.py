@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from thingward.detection.flows import ACK, ICMP, ICMPV6, SYN, TCP, UDP, is_first_report, packet_rate_hz
+from thingward.detection.flows import ACK, GRE, ICMP, ICMPV6, SYN, TCP, UDP, is_first_report, packet_rate_hz
 from thingward.detection.knowledge import SiteKnowledge, is_group
 from thingward.detection.rule import Hit, RuleInfo, WindowRule, who
 from thingward.detection.thresholds import Thresholds
@@ -34,6 +34,7 @@ class Flood(WindowRule):
         _info("flood.tcp", "TCP flood", 0.8, "T1498.001", "T1499.001"),
         _info("flood.udp", "UDP flood", 0.75, "T1498.001"),
         _info("flood.icmp", "ICMP flood", 0.8, "T1498.001"),
+        _info("flood.other", "Flood of GRE or other IP packets", 0.8, "T1498.001"),
     )
     takes: ClassVar[tuple[type, ...]] = (FlowData,)
 
@@ -58,7 +59,18 @@ class Flood(WindowRule):
             sent, replies = self._sums("icmp", data, src, dst)
             if sent.count >= self._t.flood_icmp_packets:
                 return (self._hit("flood.icmp", record, src, dst, site, sent, replies, "ICMP packets"),)
-        return ()
+            return ()
+        return self._look_other(record, data, src, dst, site) if data.proto >= 0 else ()
+
+    def _look_other(
+        self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge
+    ) -> Iterable[Hit]:
+        """Look at what is neither TCP, UDP nor ICMP: tunnels carry traffic both ways, GRE floods do not."""
+        sent, replies = self._sums(f"ip {data.proto}", data, src, dst)
+        if sent.count < self._t.flood_other_packets or replies > sent.count * self._t.flood_udp_replies:
+            return ()
+        what = "GRE packets" if data.proto == GRE else f"packets of IP protocol {data.proto}"
+        return (self._hit("flood.other", record, src, dst, site, sent, replies, what),)
 
     def _look_tcp(
         self, record: Event, data: FlowData, src: Endpoint, dst: Endpoint, site: SiteKnowledge

@@ -59,8 +59,13 @@ class PortScan(WindowRule):
                 yield from self._look_tcp(record, data.first, src, dst, key, site)
         elif data.proto == UDP and is_unanswered(data) and is_attempt(data) and _is_asking(src):
             seen = self._udp.add(key, str(dst.port), data.first)
-            if seen.count >= self._t.scan_ports_udp:
+            if seen.count >= self._t.scan_ports_udp and not self._is_flood(data, seen):
                 yield self._hit(record, src, dst, site, seen, "UDP", self._t.scan_ports_span_s)
+
+    def _is_flood(self, data: FlowData, seen: Seen) -> bool:
+        """Tell whether packets too big for probes come too fast for a scan: a flood of random ports."""
+        is_big = data.bytes_out > data.packets_out * self._t.scan_ports_udp_bytes
+        return is_big and data.first - seen.first < self._t.scan_ports_udp_min_s
 
     def _look_tcp(
         self, record: Event, time: float, src: Endpoint, dst: Endpoint, key: str, site: SiteKnowledge
