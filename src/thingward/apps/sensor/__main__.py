@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import thingward.runtime.lean  # noqa: F401 - first: it keeps rich out
 from thingward.runtime.child import run_child
 from thingward.runtime.config import Settings
 

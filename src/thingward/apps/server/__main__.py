@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 
+import thingward.runtime.lean  # noqa: F401 - first: it keeps rich out
 from thingward.apps.server.process import serve
 from thingward.runtime.child import run_child
 from thingward.runtime.config import Settings

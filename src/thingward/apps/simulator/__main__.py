@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+import thingward.runtime.lean  # noqa: F401 - first: it keeps rich out
 from thingward.adapters.link.unix import UnixLinkClient, UnixLinkServer
 from thingward.apps.simulator.live import LiveSite
 from thingward.apps.simulator.recording import write_attack, write_recording

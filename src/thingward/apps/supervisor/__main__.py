@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import thingward.runtime.lean  # noqa: F401 - first: it keeps rich out
 from thingward.apps.supervisor.platform import Platform, only_one
 from thingward.model.errors import ThingwardError
 from thingward.runtime.config import load_settings

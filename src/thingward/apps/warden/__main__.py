@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import thingward.runtime.lean  # noqa: F401 - first: it keeps rich out
 from thingward.apps.warden.process import serve
 from thingward.runtime.child import run_child
 
