@@ -40,6 +40,9 @@ def guard(
         list[Path] | None, Parameter(help="List of known-bad addresses and names to look for; may be given again.")
     ] = None,
     save: Annotated[bool, Parameter(help="Hand what was learnt to the running platform.")] = False,
+    every: Annotated[
+        bool, Parameter(name="--all", help="Print every flow that would have been refused, not ten of each device.")
+    ] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress bars.")] = False,
 ) -> int:
     """See what is connected, weigh what looks wrong, learn what each device needs, preview what would be refused.
@@ -71,7 +74,7 @@ def guard(
     options = GuardOptions(site=site, networks=tuple(network or ()), learn_share=learn_share, packs=tuple(pack or ()))
     with _progress(enabled=not quiet and sys.stderr.isatty()) as advance:
         result = run_guard(named, options, advance)
-    _write(result, output, html)
+    _write(result, output, html, every_flow=every)
     if save:
         from thingward.apps.cli.save import save_result
 
@@ -106,7 +109,7 @@ def _is_interface(source: str) -> bool:
     )
 
 
-def _write(result: GuardResult, output: Format, html: Path | None) -> None:
+def _write(result: GuardResult, output: Format, html: Path | None, *, every_flow: bool) -> None:
     if html is not None:
         from thingward.apps.cli.html import render_html
 
@@ -121,7 +124,7 @@ def _write(result: GuardResult, output: Format, html: Path | None) -> None:
 
         from thingward.apps.cli.terminal import print_result
 
-        print_result(Console(width=None if sys.stdout.isatty() else 120), result)
+        print_result(Console(width=None if sys.stdout.isatty() else 120), result, every_flow=every_flow)
         return
     import msgspec
 

@@ -26,6 +26,7 @@ def render_html(result: GuardResult) -> str:
     return environment.get_template("report.html.j2").render(
         result=result,
         plots=plots,
+        blank=words.is_blank(result),
         packets=sum(report.data.packets for report in result.sources),
         unknown=sum(1 for view in views if not view.device.identified and not view.device.group),
         settled=sum(1 for view in views if view.profile and view.profile.settled.is_settled),

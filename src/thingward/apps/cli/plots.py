@@ -32,7 +32,8 @@ def traffic_plot(points: Sequence[TrafficPoint]) -> Markup:
                 bars.append(_BAR.format(css, f"{x:.1f}", f"{y:.1f}", f"{max(step - 1, 1):.1f}", f"{height:.1f}"))
     label = f"{words.time_text(points[0].time)} to {words.time_text(points[-1].time)} UTC, peak {words.bytes_text(top)}"
     axis = Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_PAD, _WIDTH - _PAD, middle, middle)
-    return _svg("Traffic: sent above, received below, logarithmic", axis + Markup("").join(bars), label)
+    legend = _legend((("out", "sent (above)"), ("in", "received (below)")))
+    return _svg("Traffic: sent above, received below, logarithmic", axis + Markup("").join(bars) + legend, label)
 
 
 def learning_plot(settled: Settledness) -> Markup:
@@ -45,9 +46,32 @@ def learning_plot(settled: Settledness) -> Markup:
     ys = [(_HEIGHT - 18 - (_HEIGHT - 36) * entries / most_entries) for _, entries in curve]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
     label = f"{curve[-1][1]} entries after {most_flows} flows; share of new flows is at most {settled.unseen_bound:.1%} (95 %)"
-    return _svg(
-        "Learning curve: entries over flows", Markup('<polyline class="curve" points="{}"/>').format(path), label
+    line = Markup('<polyline class="curve" points="{}"/>').format(path)
+    return _svg("Learning curve: entries over flows", _axes(most_flows, most_entries) + line, label)
+
+
+def _axes(most_x: int, most_y: int) -> Markup:
+    """Draw both axes with their ends and names: flows along, entries upwards."""
+    left, right, bottom, top = _PAD, _WIDTH - _PAD, _HEIGHT - 18, 18
+    line = Markup('<line class="axis" x1="{}" y1="{}" x2="{}" y2="{}"/>')
+    text = Markup('<text class="note" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return Markup("").join(
+        (
+            line.format(left, bottom, right, bottom),
+            line.format(left, bottom, left, top - 6),
+            text.format(left - 4, top + 4, "end", most_y),
+            text.format(left - 4, bottom, "end", 0),
+            text.format(left + 4, 10, "start", "entries"),
+            text.format(right, bottom - 4, "end", "1 flow" if most_x == 1 else f"{most_x:,} flows"),
+        )
     )
+
+
+def _legend(parts: Sequence[tuple[str, str]]) -> Markup:
+    mark = Markup('<circle class="{}" cx="{}" cy="7" r="4.5"/><text class="note" x="{}" y="10">{}</text>')
+    places = [_WIDTH - _PAD - 130 * (len(parts) - index) for index in range(len(parts))]
+    rows = [mark.format(css, x, x + 9, text) for x, (css, text) in zip(places, parts, strict=True)]
+    return Markup("").join(rows)
 
 
 def peers_plot(name: str, peers: Sequence[PeerRow], names: Mapping[str, str], most: int = 12) -> Markup:
@@ -71,6 +95,10 @@ def peers_plot(name: str, peers: Sequence[PeerRow], names: Mapping[str, str], mo
         parts.append(line.format(css, half, half, y, y, f"{width:.1f}", y + 4, text))
     own = Markup('<text x="144" y="{}" text-anchor="end" class="self">{}</text>')
     parts.append(own.format(f"{height / 2 + 4:.0f}", name if len(name) <= 20 else name[:19] + "…"))
+    key = Markup('<path class="{}" d="M2,{} H22" stroke-width="3"/><text class="note" x="27" y="{}">{}</text>')
+    parts += [
+        key.format(css, y, y + 4, text) for css, y, text in (("local", 10, "on the site"), ("remote", 26, "outside"))
+    ]
     frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Whom it talks to">{}</svg>')
     return frame.format(_WIDTH + 160, height, Markup("").join(parts))
 

@@ -9,19 +9,24 @@ from rich.table import Table
 
 from thingward.apps.cli import words
 from thingward.model.device import device_name
-from thingward.model.profile import Preview
+from thingward.model.profile import FlowVerdict, Preview
 from thingward.runtime.guard_result import DeviceView, GuardResult
 
 _COLOURS = {1: "dim", 2: "cyan", 3: "yellow", 4: "red", 5: "bold red", 6: "bold red"}
 MAX_FINDINGS = 40
 MAX_DEVICES = 60
+MAX_REFUSED = 10
 
 
-def print_result(console: Console, result: GuardResult) -> None:
-    """Print the whole report."""
+def print_result(console: Console, result: GuardResult, *, every_flow: bool = False) -> None:
+    """Print the whole report.
+
+    Args:
+        every_flow: all flows that would have been refused, not only the first of each device.
+    """
     console.print(_captures(result))
     for report in result.sources:
-        if report.data.error:
+        if report.data.error and report.is_capture:
             console.print(f"[red]{escape(report.source)}: {escape(report.data.error)}[/red]")
     if result.views:
         console.print(_devices(result))
@@ -29,11 +34,14 @@ def print_result(console: Console, result: GuardResult) -> None:
     if result.findings:
         console.print(_findings(result))
         _print_rest(console, len(result.findings), MAX_FINDINGS, "findings")
+    elif words.is_blank(result):
+        console.print("Nothing could be read, so nothing can be said.")
+        return
     else:
         console.print("Nothing looked wrong in what was seen. What was not seen is unknown, not clean.")
     if not result.indicators:
         console.print("[dim]Talk to known-bad addresses is unknown: no list was given (--pack FILE).[/dim]")
-    _print_previews(console, result)
+    _print_previews(console, result, every_flow=every_flow)
     if result.dropped:
         lost = ", ".join(f"{count} {kind}" for kind, count in sorted(result.dropped.items()))
         console.print(f"[yellow]Bounds were reached; dropped: {escape(lost)}.[/yellow]")
@@ -58,7 +66,10 @@ def _captures(result: GuardResult) -> Table:
     )
     for report in result.sources:
         data = report.data
-        odd = [f"{count} x {reason}" for reason, count in sorted(data.malformed.items(), key=lambda pair: -pair[1])[:4]]
+        odd = [] if report.is_capture else ["nothing: no capture"]
+        odd += [
+            f"{count} x {reason}" for reason, count in sorted(data.malformed.items(), key=lambda pair: -pair[1])[:4]
+        ]
         odd += [f"{count} x link type {link}" for link, count in sorted(data.unknown_links.items())[:4]]
         table.add_row(
             escape(report.source.rsplit("/", 1)[-1] or report.source),
@@ -112,7 +123,7 @@ def _findings(result: GuardResult) -> Table:
     return table
 
 
-def _print_previews(console: Console, result: GuardResult) -> None:
+def _print_previews(console: Console, result: GuardResult, *, every_flow: bool) -> None:
     judged = [view for view in result.views if view.preview and view.preview.flows_judged]
     if not judged:
         return
@@ -132,6 +143,38 @@ def _print_previews(console: Console, result: GuardResult) -> None:
             table.add_row(escape(device_name(view.device)), *_preview_row(preview))
     console.print(table)
     _print_rest(console, len(judged), MAX_DEVICES, "previews")
+    _print_refused(console, judged, every_flow=every_flow)
+
+
+def _print_refused(console: Console, judged: list[DeviceView], *, every_flow: bool) -> None:
+    """Print which flows would have been refused, those of most flows first."""
+    columns = {"device": "", "refused": "", "why": "", "breaks": "", "flows": "figure", "last (UTC)": "fixed"}
+    table = _table("Would have been refused", columns)
+    hidden = 0
+    for view in judged if every_flow else judged[:MAX_DEVICES]:
+        refused = [row for row in view.preview.verdicts if not row.permitted] if view.preview else []
+        refused.sort(key=lambda row: (-row.flows, row.peer))
+        shown = refused if every_flow else refused[:MAX_REFUSED]
+        hidden += len(refused) - len(shown)
+        for index, row in enumerate(shown):
+            table.add_row(escape(device_name(view.device)) if index == 0 else "", *_refused_row(row))
+    if table.row_count:
+        console.print(table)
+    if hidden:
+        console.print(f"[dim]... and {hidden} more; --all shows all.[/dim]")
+
+
+def _refused_row(row: FlowVerdict) -> tuple[str, ...]:
+    towards = "to" if row.direction == "out" else "from"
+    told, _, more = row.reason.partition("; ")
+    why = (more or "no entry allows it") if told.startswith("no entry allows") else row.reason
+    return (
+        escape(f"{words.protocol_text(row.proto, row.port)} {towards} {row.peer}"),
+        escape(why),
+        escape(row.breaks or "nothing known"),
+        f"{row.flows}",
+        words.time_text(row.last),
+    )
 
 
 def _preview_row(preview: Preview) -> tuple[str, ...]:

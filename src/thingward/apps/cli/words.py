@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 from thingward.model.device import Device
 from thingward.model.ocsf import SEVERITY_NAMES
 from thingward.model.profile import Acl, MudProfile, PeerKind
+from thingward.runtime.guard_result import GuardResult
 
+#: Roles that are protocols of the link rather than somebody.
+_LINK_ROLES = {
+    "arp": "ARP (who has which address)",
+    "link": "link control (joining the network)",
+    "nd": "IPv6 neighbour discovery",
+    "icmp": "ICMP (errors, being pinged)",
+    "igmp": "IGMP (multicast groups)",
+    "mdns": "mDNS (local names)",
+    "ssdp": "SSDP (local discovery)",
+}
+_ROLES = {"dns": "DNS resolver", "ntp": "time server", "dhcp": "DHCP server"}
 _PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6", -1: "any"}
 
 
@@ -18,6 +30,11 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Give a count with its noun: `1 flow`, `2 flows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def duration_text(seconds: float) -> str:
@@ -47,6 +64,11 @@ def time_text(seconds: float) -> str:
         return "-"
 
 
+def is_blank(result: GuardResult) -> bool:
+    """Tell whether nothing at all could be read, so that silence means nothing."""
+    return not result.views and not any(report.is_capture and report.data.packets for report in result.sources)
+
+
 def severity_text(severity: int) -> str:
     """Give the OCSF name of a severity."""
     return SEVERITY_NAMES.get(severity, "Unknown").lower()
@@ -69,7 +91,12 @@ def protocol_text(proto: int, port: int, ethertype: int = 0) -> str:
 def acl_text(acl: Acl) -> str:
     """Give one entry as a sentence."""
     arrow = "to" if acl.direction == "out" else "from"
-    whom = {PeerKind.ROLE: f"the site's {acl.value}", PeerKind.LOCAL: "any device of the site"}.get(acl.peer, acl.value)
+    if acl.peer is PeerKind.ROLE and acl.value in _LINK_ROLES:
+        return f"{_LINK_ROLES[acl.value]}, {'sent' if acl.direction == 'out' else 'received'}"
+    whom = {
+        PeerKind.ROLE: f"the site's {_ROLES.get(acl.value, acl.value)}",
+        PeerKind.LOCAL: "any device of the site",
+    }.get(acl.peer, acl.value)
     ports = protocol_text(acl.proto, acl.port, acl.ethertype)
     if acl.port_to and acl.port_to != acl.port:
         ports += f"-{acl.port_to}"
@@ -80,11 +107,11 @@ def settled_text(profile: MudProfile) -> str:
     """Give how settled a profile is, with everything that is missing."""
     state = profile.settled
     if state.is_settled:
-        return f"settled ({state.flows} flows, nothing new for {duration_text(state.since_new_s)})"
+        return f"settled ({count_text(state.flows, 'flow')}, nothing new for {duration_text(state.since_new_s)})"
     return f"still learning: {'; '.join(state.missing) or 'too little seen'}"
 
 
 def settled_short(profile: MudProfile) -> str:
     """Give how settled a profile is, in a few words."""
     state = profile.settled
-    return "settled" if state.is_settled else f"learning ({state.flows} flows, {duration_text(state.observed_s)})"
+    return "settled" if state.is_settled else f"learning ({count_text(state.flows, 'flow')}, {duration_text(state.observed_s)})"

@@ -14,8 +14,10 @@ from thingward.apps.cli.html import render_html
 from thingward.apps.cli.lines import result_lines
 from thingward.apps.cli.terminal import print_result
 from thingward.model.device import Device, device_name
-from thingward.model.profile import Settledness
-from thingward.runtime.guard_result import GuardResult
+from thingward.model.observation import CaptureData
+from thingward.model.profile import Acl, FlowVerdict, PeerKind, Settledness
+from thingward.ports.event_store import TrafficPoint
+from thingward.runtime.guard_result import GuardResult, SourceReport
 
 EMPTY = GuardResult(site="home", tenant="default", version="0")
 
@@ -106,3 +108,60 @@ def test_a_device_that_nobody_knows_is_unknown():
     device = Device(uid="d", tenant="default", time=0.0, source="t", macs=("02:00:00:00:00:01",), maker="Acme")
     assert words.identity_text(device) == "unknown (Acme)"
     assert device_name(device) == "Acme (02:00:00:00:00:01)"
+
+
+def printed(result, **more):
+    text = io.StringIO()
+    print_result(Console(file=text, width=160), result, **more)
+    return " ".join(text.getvalue().split())
+
+
+def test_nothing_read_is_not_nothing_wrong():
+    report = SourceReport(source="x.txt", data=CaptureData(file="x.txt", error="not a capture"), is_capture=False)
+    result = msgspec.structs.replace(EMPTY, sources=(report,))
+    for text in (printed(result), render_html(result)):
+        assert "Nothing could be read, so nothing can be said." in text
+        assert "Nothing looked wrong" not in text
+    assert "not a capture" not in printed(result), "the command says it, on standard error, once"
+    read = msgspec.structs.replace(report, is_capture=True, data=CaptureData(file="x.pcap", packets=3))
+    assert "Nothing looked wrong" in printed(msgspec.structs.replace(EMPTY, sources=(read,)))
+
+
+def test_refused_flows_are_listed_ten_of_a_device_or_all():
+    result = hostile_result()
+    verdicts = tuple(
+        FlowVerdict(direction="out", proto=6, port=9000 + n, peer=HOSTILE, permitted=n == 0, reason="no entry", flows=n)
+        for n in range(13)
+    )
+    (view,) = (view for view in result.views if view.preview)
+    preview = msgspec.structs.replace(view.preview, verdicts=verdicts, flows_refused=78)
+    result = msgspec.structs.replace(result, views=(msgspec.structs.replace(view, preview=preview),))
+    text = printed(result)
+    assert "tcp/9012 to" in text and "tcp/9003 to" in text
+    assert "tcp/9002 to" not in text and "tcp/9000 to" not in text
+    assert "and 2 more; --all shows all" in text
+    assert "tcp/9001 to" in printed(result, every_flow=True)
+
+
+def test_plots_have_axes_and_legends():
+    curve = str(plots.learning_plot(Settledness(flows=10, curve=((1, 1), (10, 4)))))
+    assert ">entries<" in curve and ">10 flows<" in curve and ">4<" in curve
+    traffic = str(plots.traffic_plot((TrafficPoint(1.0, 5, 6, 1, 1), TrafficPoint(2.0, 5, 6, 1, 1))))
+    assert "sent (above)" in traffic and "received (below)" in traffic
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [("arp", "ARP (who has which address), received"), ("dns", "from the site's DNS resolver, udp/53")],
+)
+def test_entries_read_as_sentences(role, text):
+    arp = role == "arp"
+    entry = Acl(
+        direction="in",
+        peer=PeerKind.ROLE,
+        value=role,
+        proto=-1 if arp else 17,
+        port=0 if arp else 53,
+        ethertype=0x806 * arp,
+    )
+    assert words.acl_text(entry) == text
