@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ CACHE_HOURS: Final = 48
 _IMPLIED_ROLES: Final = frozenset({"arp", "link", "nd", "igmp", "icmp"})
 _GROUPS: Final = {"mdns": ("224.0.0.251", "ff02::fb"), "ssdp": ("239.255.255.250", "ff02::c")}
 _WILDCARD: Final = " wildcard "
+#: Longest name of an entry (RFC 8519, `ace/name`); a longer wildcard is spoken of by its digest.
+NAME_LIMIT: Final = 64
 
 _LIST_TYPES: Final = {"v4": "ipv4-acl-type", "v6": "ipv6-acl-type", "eth": "eth-acl-type"}
 
@@ -70,7 +73,12 @@ def render_mud(profile: MudProfile, device: Device | None = None) -> str:
 def wildcard_in(ace_name: str, domain: str) -> str:
     """Give the wildcard that an entry's name speaks of, if it is one of this very domain; else empty."""
     _, marked, name = ace_name.partition(_WILDCARD)
-    return name if marked and name == f"*.{domain}" else ""
+    wildcard = f"*.{domain}"
+    return wildcard if marked and name in (wildcard, _digest(wildcard)) else ""
+
+
+def _digest(wildcard: str) -> str:
+    return hashlib.sha256(wildcard.encode()).hexdigest()[:32]
 
 
 def _about(profile: MudProfile, device: Device | None) -> str:
@@ -80,14 +88,17 @@ def _about(profile: MudProfile, device: Device | None) -> str:
 
 def _ace_name(acl: Acl, index: int) -> str:
     name = f"{acl.direction}-{index}"
-    return f"{name}{_WILDCARD}{acl.value}" if acl.value.startswith("*.") else name
+    if not acl.value.startswith("*."):
+        return name
+    whole = f"{name}{_WILDCARD}{acl.value}"
+    return whole if len(whole) <= NAME_LIMIT else f"{name}{_WILDCARD}{_digest(acl.value)}"
 
 
 def _frames(acl: Acl, *, from_device: bool) -> Iterator[Json]:
     """Give the match of an entry for frames that are not IP."""
     if acl.ethertype and acl.peer is not PeerKind.ROLE and (acl.direction == "out") == from_device:
         side = "destination-mac-address" if from_device else "source-mac-address"
-        yield {"eth": {"ethertype": f"0x{acl.ethertype:04x}", **({side: acl.value} if acl.value else {})}}
+        yield {"eth": {"ethertype": acl.ethertype, **({side: acl.value} if acl.value else {})}}
 
 
 def _matches(acl: Acl, kind: str, from_device: bool) -> Iterator[Json]:
