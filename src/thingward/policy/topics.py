@@ -1,0 +1,293 @@
+"""May this device do that with this topic: a snapshot's grants, compiled into tries and asked per message.
+
+`Rulebook` holds a snapshot; `Rulebook.rules(device)` compiles one device's grants when it connects; `decide` answers.
+`TopicGate` is one connection's: rules that can be exchanged while it lives, rate limits, counts. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from thingward.model.topic_access import (
+    AccessSnapshot,
+    DeviceAccess,
+    Door,
+    Grant,
+    Mode,
+    Operation,
+    RateLimit,
+    TopicDecision,
+    TopicRequest,
+)
+
+KEPT_ANSWERS: Final = 256
+MAX_GRANTS: Final = 4096
+PLACEHOLDERS: Final = ("device", "client_id", "user", "class")
+STRANGER: Final = DeviceAccess(door=Door.GUEST)
+
+
+class _Node:
+    __slots__ = ("below", "ends", "rest")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Node] = {}
+        self.ends: list[Grant] = []
+        self.rest: list[Grant] = []
+
+
+class TopicTrie:
+    """Grants by their filters' levels; built once, then only read."""
+
+    def __init__(self, grants: Iterable[Grant]) -> None:
+        self._root = _Node()
+        self._size = 0
+        for grant in grants:
+            self._add(grant)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _add(self, grant: Grant) -> None:
+        levels = grant.filter.split("/")
+        node = self._root
+        for level in levels[:-1] if levels[-1] == "#" else levels:
+            node = node.below.setdefault(level, _Node())
+        (node.rest if levels[-1] == "#" else node.ends).append(grant)
+        self._size += 1
+
+    def match(self, topic: str) -> tuple[Grant, ...]:
+        """Give the grants whose filter matches a topic name; wildcards do not reach names that begin with `$`."""
+        return tuple(self._walk(topic.split("/"), topic.startswith("$"), is_filter=False))
+
+    def containing(self, topic_filter: str) -> tuple[Grant, ...]:
+        """Give the grants whose filter matches every topic name that the given filter matches."""
+        levels = topic_filter.split("/")
+        return tuple(self._walk(levels, topic_filter.startswith("$"), is_filter=True))
+
+    def _walk(self, levels: list[str], is_special: bool, *, is_filter: bool) -> Iterator[Grant]:
+        """Follow the levels. Of a filter, `+` lies within `+` and `#` alone, and `#` within `#` alone."""
+        nodes = [self._root]
+        for depth, level in enumerate(levels):
+            exact = depth == 0 and is_special
+            if not exact:
+                for node in nodes:
+                    yield from node.rest
+            if is_filter and level == "#":
+                # At the top `#` and `+/#` are the same: every name has a first level.
+                plus = self._root.below.get("+") if depth == 0 else None
+                yield from plus.rest if plus is not None else ()
+                return
+            wanted = ("+",) if is_filter and level == "+" else (level,) if exact else (level, "+")
+            nodes = [node.below[key] for node in nodes for key in wanted if key in node.below]
+            if not nodes:
+                return
+        for node in nodes:
+            yield from node.ends
+            yield from node.rest
+
+
+class DeviceRules(msgspec.Struct, frozen=True, kw_only=True):
+    """One device's compiled part of a snapshot.
+
+    Attributes:
+        skipped: names of grants that could not be used, because a placeholder has no value that fits a topic level.
+    """
+
+    version: int
+    access: DeviceAccess
+    enforced: bool
+    publish: TopicTrie
+    subscribe: TopicTrie
+    skipped: tuple[str, ...] = ()
+
+
+def expand_filter(text: str, values: Mapping[str, str]) -> str | None:
+    """Put values in for placeholders; None where one is unknown, empty, or would add levels or wildcards."""
+    for name in PLACEHOLDERS:
+        mark = f"${{{name}}}"
+        if mark in text:
+            value = values.get(name, "")
+            if not value or any(sign in value for sign in "/+#$\0"):
+                return None
+            text = text.replace(mark, value)
+    return None if "${" in text else text
+
+
+def is_filter(text: str) -> bool:
+    """Tell whether a grant's text is a topic filter: `+` and `#` alone in their level, `#` last."""
+    levels = text.split("/")
+    return (
+        bool(text)
+        and all(level in ("+", "#") or not ("+" in level or "#" in level) for level in levels)
+        and "#" not in levels[:-1]
+    )
+
+
+class Rulebook:
+    """A snapshot, ready to be asked for any device."""
+
+    def __init__(self, snapshot: AccessSnapshot) -> None:
+        self.snapshot = snapshot
+
+    def rules(self, device: str, client_id: str = "", user: str = "") -> DeviceRules:
+        """Compile a device's grants; a device that no record names gets the strangers'.
+
+        Args:
+            client_id, user: as it connected; they fill placeholders.
+        """
+        book = self.snapshot
+        access = book.devices.get(device)
+        sets = book.strangers if access is None else access.grants
+        access = access or STRANGER
+        values = {"device": device, "client_id": client_id, "user": user, "class": access.device_class}
+        usable: list[Grant] = []
+        skipped: list[str] = []
+        for grant in [grant for name in sets for grant in book.grants.get(name, ())][:MAX_GRANTS]:
+            text = expand_filter(grant.filter, values)
+            if text is None or not is_filter(text):
+                skipped.append(grant.name)
+            else:
+                usable.append(grant if text == grant.filter else msgspec.structs.replace(grant, filter=text))
+        return DeviceRules(
+            version=book.version,
+            access=access,
+            enforced=book.modes.get(access.door) is Mode.ENFORCE,
+            publish=TopicTrie(grant for grant in usable if grant.publish),
+            subscribe=TopicTrie(grant for grant in usable if grant.subscribe),
+            skipped=tuple(skipped),
+        )
+
+
+def decide(request: TopicRequest, rules: DeviceRules) -> TopicDecision:
+    """Answer one request.
+
+    Reasons: `granted`; `blocked: why` (in every mode); `no grant`; `too large`, `qos`, `retain`, `shared`, where a
+    grant matches the topic and this alone is beyond it.
+    """
+    if rules.access.blocked:
+        return TopicDecision(False, f"blocked: {rules.access.blocked}")
+    return _judge(request, _candidates(request, rules), rules.enforced)
+
+
+def _candidates(request: TopicRequest, rules: DeviceRules) -> tuple[Grant, ...]:
+    if request.operation is Operation.PUBLISH:
+        return rules.publish.match(request.topic)
+    if request.operation is Operation.RECEIVE:
+        return rules.subscribe.match(request.topic)
+    return rules.subscribe.containing(request.topic)
+
+
+def _judge(request: TopicRequest, grants: tuple[Grant, ...], enforced: bool) -> TopicDecision:
+    if not grants:
+        return TopicDecision(False, "no grant", enforced)
+    lack = ""
+    for grant in grants:
+        lack = _beyond(request, grant)
+        if not lack:
+            return TopicDecision(True, "granted", enforced, grant.name)
+    return TopicDecision(False, lack, enforced, grants[-1].name)
+
+
+def _beyond(request: TopicRequest, grant: Grant) -> str:
+    """Name what of a request goes beyond a grant that covers its topic; empty if nothing does."""
+    if request.operation is Operation.PUBLISH:
+        if grant.max_bytes and request.size_bytes > grant.max_bytes:
+            return "too large"
+        if request.retain and not grant.retain:
+            return "retain"
+        return "qos" if request.qos > grant.max_qos else ""
+    if request.operation is Operation.SUBSCRIBE:
+        if request.group and not grant.shared:
+            return "shared"
+        return "qos" if request.qos > grant.max_qos else ""
+    return ""
+
+
+class TokenBucket:
+    """A level that may go below zero: who overdraws waits until it is back, nothing is thrown away."""
+
+    __slots__ = ("at_s", "level", "limit")
+
+    def __init__(self, limit: RateLimit, now: float) -> None:
+        self.limit = limit
+        self.level = float(max(1, limit.burst))
+        self.at_s = now
+
+    def spend(self, count: float, now: float) -> float:
+        """Take tokens out and give the seconds until the level is no longer below zero."""
+        rate_hz = self.limit.rate_hz
+        if rate_hz <= 0:
+            return 0.0
+        self.level = min(float(max(1, self.limit.burst)), self.level + max(0.0, now - self.at_s) * rate_hz) - count
+        self.at_s = max(self.at_s, now)
+        return -self.level / rate_hz if self.level < 0 else 0.0
+
+
+class Buckets:
+    """The buckets that devices share, by class and for all; one of these per worker."""
+
+    def __init__(self, snapshot: AccessSnapshot, now: float) -> None:
+        self._fleet = TokenBucket(snapshot.fleet_rate, now)
+        self._classes = {name: TokenBucket(limit, now) for name, limit in snapshot.class_rates.items()}
+
+    def adopt(self, snapshot: AccessSnapshot, now: float) -> None:
+        """Take a new snapshot's limits; levels stay where the limit did not change."""
+        fresh = Buckets(snapshot, now)
+        if fresh._fleet.limit != self._fleet.limit:
+            self._fleet = fresh._fleet
+        kept = {name: old for name, old in self._classes.items() if snapshot.class_rates.get(name) == old.limit}
+        self._classes = fresh._classes | kept
+
+    def of(self, device_class: str) -> tuple[TokenBucket, ...]:
+        """Give those buckets that a class's devices share and that have a limit."""
+        shared = (self._classes.get(device_class), self._fleet)
+        return tuple(bucket for bucket in shared if bucket is not None and bucket.limit.rate_hz > 0)
+
+
+class TopicGate:
+    """One connection's decisions: rules, rates and counts.
+
+    Attributes:
+        counts: decisions by (operation, reason, whether it was refused); bounded, since the words are.
+    """
+
+    def __init__(self, rules: DeviceRules, buckets: Buckets, now: float) -> None:
+        self.rules = rules
+        self.counts: dict[tuple[Operation, str, bool], int] = {}
+        self._known: dict[tuple[Operation, str], tuple[Grant, ...]] = {}
+        self._shared = buckets.of(rules.access.device_class)
+        self._own = TokenBucket(rules.access.rates, now)
+
+    def adopt(self, rules: DeviceRules, buckets: Buckets, now: float) -> None:
+        """Go on by new rules, from the next message on."""
+        if rules.access.rates != self.rules.access.rates:
+            self._own = TokenBucket(rules.access.rates, now)
+        self.rules, self._shared = rules, buckets.of(rules.access.device_class)
+        self._known.clear()
+
+    def decide(self, request: TopicRequest) -> TopicDecision:
+        """Answer as `decide` does, and count; what matches the topics last seen is remembered."""
+        rules = self.rules
+        if rules.access.blocked:
+            decision = decide(request, rules)
+        else:
+            key = (request.operation, request.topic)
+            grants = self._known.get(key)
+            if grants is None:
+                if len(self._known) >= KEPT_ANSWERS:
+                    self._known.clear()
+                grants = self._known[key] = _candidates(request, rules)
+            decision = _judge(request, grants, rules.enforced)
+        name = (request.operation, decision.reason, decision.refuses)
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return decision
+
+    def pace(self, size_bytes: int, now: float) -> float:
+        """Count one message in the device's, its class's and the fleet's bucket; give the longest wait."""
+        wait_s = self._own.spend(1.0, now)
+        for bucket in self._shared:
+            wait_s = max(wait_s, bucket.spend(1.0, now))
+        return wait_s
