@@ -18,7 +18,7 @@ from thingward.model.device import Correction, Device
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
 from thingward.model.flow import Output
-from thingward.model.flow_reports import FlowReports, Row, flow_data
+from thingward.model.flow_reports import FlowReports, Row
 from thingward.model.ids import DEFAULT_SITE, DEFAULT_TENANT, Tenant, event_uid, hashed_uid
 from thingward.model.observation import DnsData, Endpoint, FlowData, IdentityData, LeaseData, StatusData
 from thingward.model.record import Record
@@ -50,11 +50,16 @@ def _is_answer(data: object) -> bool:
 
 
 class _InTime:
-    """Hands out the rows of flow reports, which are in order of time, up to one time after another."""
+    """Hands out the rows of flow reports, which are in order of time, up to one time after another.
+
+    Attributes:
+        due: time of the next row, infinite after the last.
+    """
 
     def __init__(self, reports: Iterable[FlowReports]) -> None:
         self._rows = ((one, row) for one in reports for row in one.rows())
         self._next = next(self._rows, None)
+        self.due = math.inf if self._next is None else self._next[1][0]
 
     def until(self, time: float) -> Iterator[tuple[FlowReports, Row]]:
         """Give the rows that ended by then and were not given yet."""
@@ -63,6 +68,7 @@ class _InTime:
             yield waiting
             waiting = next(self._rows, None)
         self._next = waiting
+        self.due = math.inf if waiting is None else waiting[1][0]
 
 
 class _State(msgspec.Struct, kw_only=True):
@@ -122,8 +128,8 @@ class InventoryStage:
         records: list[Record] = []
         flows = _InTime(record for record in batch if type(record) is FlowReports)
         for record in batch:
-            for reports, row in flows.until(record.time):
-                records.append(self._report_event(reports, row))
+            if flows.due <= record.time:
+                records += [self._report_event(reports, row) for reports, row in flows.until(record.time)]
             if type(record) is Event:
                 records.append(self._event(record))
             elif type(record) is not FlowReports:
@@ -227,8 +233,7 @@ class InventoryStage:
 
     def _report_event(self, reports: FlowReports, row: Row) -> Event:
         """Make the event of one flow report; like `_flow`, without the observation and the event in between."""
-        last, _, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, *_ = row
-        data = flow_data(row)
+        last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data = row
         src = Endpoint(mac=src_mac, ip=src_ip, port=src_port)
         dst = Endpoint(mac=dst_mac, ip=dst_ip, port=dst_port)
         source, target = self._talkers(src, dst, data)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from thingward.model.ids import DEFAULT_SITE, Uid
 from thingward.model.observation import Endpoint, FlowData, Observation
 from thingward.model.record import Record
 
-Row = tuple[Any, ...]
-"""One report: the columns of FlowReports in the order of COLUMNS."""
-
-COLUMNS = (
-    "last", "first", "uids", "packets", "activities", "src_mac", "src_ip", "src_port", "dst_mac", "dst_ip", "dst_port",
-    "flows", "states", "proto", "ethertype", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out",
-    "flags_in", "icmp_type", "app", "name", "mid_stream", "tunnel", "vlan",
-)  # fmt: skip
+Row = tuple[float, Uid, str, int, str, str, int, str, str, int, FlowData]
+"""One report: last, uid, packet, activity, source's MAC, IP and port, destination's, body."""
 
 
 class FlowReports(Record, frozen=True, kw_only=True, tag="flow_reports"):
@@ -67,13 +60,41 @@ class FlowReports(Record, frozen=True, kw_only=True, tag="flow_reports"):
     def rows(self) -> Iterator[Row]:
         """Give the reports one by one."""
         activities = self.activities or [0] * len(self)
-        columns = (activities if name == "activities" else getattr(self, name) for name in COLUMNS)
-        return zip(*columns, strict=True)
+        for (
+            last, first, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, flow, state, proto,
+            ethertype, packets_out, bytes_out, packets_in, bytes_in, flags_out, flags_in, icmp_type, app, name,
+            mid_stream, tunnel, vlan,
+        ) in zip(
+            self.last, self.first, self.uids, self.packets, activities, self.src_mac, self.src_ip, self.src_port,
+            self.dst_mac, self.dst_ip, self.dst_port, self.flows, self.states, self.proto, self.ethertype,
+            self.packets_out, self.bytes_out, self.packets_in, self.bytes_in, self.flags_out, self.flags_in,
+            self.icmp_type, self.app, self.name, self.mid_stream, self.tunnel, self.vlan, strict=True,
+        ):  # fmt: skip
+            data = FlowData(
+                flow=flow,
+                state=state,
+                first=first,
+                last=last,
+                proto=proto,
+                ethertype=ethertype,
+                packets_out=packets_out,
+                bytes_out=bytes_out,
+                packets_in=packets_in,
+                bytes_in=bytes_in,
+                flags_out=flags_out,
+                flags_in=flags_in,
+                icmp_type=icmp_type,
+                app=app,
+                name=name,
+                mid_stream=mid_stream,
+                tunnel=tunnel,
+                vlan=vlan,
+            )
+            yield last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data
 
     def observations(self) -> Iterator[Observation]:
         """Say each report as the observation that it is."""
-        for row in self.rows():
-            last, _, uid, packet, _, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, *_ = row
+        for last, uid, packet, _, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data in self.rows():
             yield Observation(
                 uid=uid,
                 tenant=self.tenant,
@@ -83,33 +104,5 @@ class FlowReports(Record, frozen=True, kw_only=True, tag="flow_reports"):
                 site=self.site,
                 src=Endpoint(mac=src_mac, ip=src_ip, port=src_port),
                 dst=Endpoint(mac=dst_mac, ip=dst_ip, port=dst_port),
-                data=flow_data(row),
+                data=data,
             )
-
-
-def flow_data(row: Row) -> FlowData:
-    """Give the body of one report."""
-    (
-        last, first, _, _, _, _, _, _, _, _, _, flow, state, proto, ethertype, packets_out, bytes_out, packets_in,
-        bytes_in, flags_out, flags_in, icmp_type, app, name, mid_stream, tunnel, vlan,
-    ) = row  # fmt: skip
-    return FlowData(
-        flow=flow,
-        state=state,
-        first=first,
-        last=last,
-        proto=proto,
-        ethertype=ethertype,
-        packets_out=packets_out,
-        bytes_out=bytes_out,
-        packets_in=packets_in,
-        bytes_in=bytes_in,
-        flags_out=flags_out,
-        flags_in=flags_in,
-        icmp_type=icmp_type,
-        app=app,
-        name=name,
-        mid_stream=mid_stream,
-        tunnel=tunnel,
-        vlan=vlan,
-    )
