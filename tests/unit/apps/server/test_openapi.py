@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import msgspec
 import pytest
 
+from thingward.apps.server.api import schemas
 from thingward.apps.server.api.openapi import document
+from thingward.apps.server.api.sampling import REQUESTS
 from thingward.apps.server.callers import PUBLIC
 from thingward.apps.server.console.reference import describe_api
+from thingward.apps.server.present import encode_public
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,31 @@ def test_main_records_have_examples_that_fit(schema):
         found = schema["components"]["schemas"][name]
         resolved = {**found, "components": schema["components"]}
         jsonschema.validate(found["examples"][0], resolved)
+
+
+def test_every_body_and_every_good_answer_has_an_example_that_fits(schema):
+    import jsonschema
+
+    schema = json.loads(encode_public(schema))
+    seen = 0
+    for path, method, row in all_operations(schema):
+        parts = [row.get("requestBody", {}).get("content", {})]
+        parts += [answer.get("content", {}) for status, answer in row["responses"].items() if status.startswith("2")]
+        for content in parts:
+            part = content.get("application/json")
+            if part is None or row["operationId"] == "getOpenapi":
+                continue
+            assert part.get("schema"), (method, path)
+            assert "example" in part, (method, path)
+            validator = jsonschema.Draft202012Validator({**part["schema"], "components": schema["components"]})
+            assert not [f"{e.json_path}: {e.message}" for e in validator.iter_errors(part["example"])], (method, path)
+            seen += 1
+    assert seen > 80
+
+
+@pytest.mark.parametrize(("name", "example"), sorted(REQUESTS.items()))
+def test_examples_of_requests_are_what_the_handlers_take(name, example):
+    assert msgspec.convert(example, getattr(schemas, name))
 
 
 def test_it_is_served(http, core, schema):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from litestar import Request, get
 
 from thingward.apps.server.api.examples import EXAMPLES, PUSHED_LINES
+from thingward.apps.server.api.sampling import add_examples
 from thingward.apps.server.callers import PUBLIC, needed
 from thingward.model.errors import Forbidden
 
@@ -68,13 +69,30 @@ def _complete(schema: dict[str, Any], access: dict[str, object]) -> dict[str, An
     }
     parts.setdefault("schemas", {})["Problem"] = _PROBLEM
     parts["responses"] = {"Problem": {"description": "Problem details (RFC 9457).", "content": _PROBLEM_CONTENT}}
+    for part in parts["schemas"].values():
+        _mend_lists(part)
     for name, example in EXAMPLES.items():
         if name in parts["schemas"]:
             parts["schemas"][name]["examples"] = [example]
     for item in schema["paths"].values():
         for method, operation in item.items():
             _complete_operation(method, operation, access.get(operation.get("operationId", "")))
+            add_examples(operation, parts["schemas"])
     return schema
+
+
+def _mend_lists(part: Any) -> None:
+    """Say of lists with constrained items what they hold: their items come as one of "anything" and the real thing."""
+    if isinstance(part, list):
+        for row in part:
+            _mend_lists(row)
+    elif isinstance(part, dict):
+        items = part.get("items")
+        if isinstance(items, dict) and isinstance(items.get("oneOf"), list) and {} in items["oneOf"]:
+            real = [row for row in items["oneOf"] if row]
+            part["items"] = real[0] if len(real) == 1 else {"oneOf": real}
+        for row in part.values():
+            _mend_lists(row)
 
 
 def _complete_operation(method: str, operation: dict[str, Any], access: object) -> None:
@@ -85,6 +103,8 @@ def _complete_operation(method: str, operation: dict[str, Any], access: object) 
     if operation.get("operationId") == "pushObservations":
         operation["requestBody"] = _LINES_BODY
     responses = operation.setdefault("responses", {})
+    if operation.get("operationId") in _FILES:
+        responses["200"]["content"] = _FILE_CONTENT
     responses.pop("400", None)
     responses["default"] = {"$ref": "#/components/responses/Problem"}
     if access == PUBLIC:
@@ -102,7 +122,12 @@ def _complete_operation(method: str, operation: dict[str, Any], access: object) 
 
 
 #: Operations whose body is read as a stream, as it is.
-_RAW_BODIES: Final = ("uploadCapture", "importRecords")
+_RAW_BODIES: Final = ("uploadCapture", "importRecords", "importPack")
+#: Operations that answer with a file to keep, in the form that was asked for.
+_FILES: Final = ("exportProfile", "exportSite")
+_FILE_CONTENT: Final = {
+    "text/plain": {"schema": {"type": "string", "description": "The file; MUD is JSON, CSV is CSV."}}
+}
 _RAW_BODY: Final = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
