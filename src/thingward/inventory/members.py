@@ -60,6 +60,7 @@ class Member(msgspec.Struct, kw_only=True):
         spans: times of activity, ascending [first, last] pairs, gaps under a minute closed.
         record: uid of the record that it belongs to.
         carried: foreign addresses seen behind it, at most three, until it is known to be a router.
+        has_spoken: it sent something else than ARP.
     """
 
     anchor: str
@@ -74,6 +75,7 @@ class Member(msgspec.Struct, kw_only=True):
     record: str = ""
     is_router: bool = False
     carried: list[str] = []
+    has_spoken: bool = False
     keys: list[str] = []
 
     @property
@@ -90,6 +92,11 @@ class Member(msgspec.Struct, kw_only=True):
     def is_established(self) -> bool:
         """Tell whether it was around for a while, or said who it is: a flood does not push it out."""
         return self.last - self.first >= 600.0 or (self.sightings >= 3 and bool(self.facts)) or self.is_router
+
+    @property
+    def is_candidate(self) -> bool:
+        """Tell whether it is no device yet: a random address that only probed by ARP and has no address of its own."""
+        return self.is_randomised and not (self.has_spoken or self.addresses or self.facts or self.is_router)
 
     def touch(self, first: float, last: float) -> None:
         """Note activity from `first` to `last`, seconds since 1970."""

@@ -205,10 +205,15 @@ class RecordBook:
             self.dirty.discard(uid)
             self.touched.discard(uid)
             record = self.records.get(uid)
-            if record is None:
+            if record is None or self._is_candidate(record):
                 continue
             record.emitted_at = now or 1.0
             yield self._device(record)
+
+    def _is_candidate(self, record: RecordState) -> bool:
+        """Tell whether it is no device yet: nobody is told of it until it has an address or says something."""
+        members = [self._evidence.members[anchor] for anchor in record.anchors if anchor in self._evidence.members]
+        return bool(members) and not record.emitted_at and all(member.is_candidate for member in members)
 
     def _is_due(self, uid: str, now: float, interval_s: float) -> bool:
         record = self.records.get(uid)
@@ -219,7 +224,8 @@ class RecordBook:
 
     def all(self) -> tuple[Device, ...]:
         """Give every standing record, by the time of first activity."""
-        standing = [self._device(record) for record in self.records.values() if not record.into]
+        records = self.records.values()
+        standing = [self._device(record) for record in records if not record.into and not self._is_candidate(record)]
         return tuple(sorted(standing, key=lambda device: (device.first_seen, device.uid)))
 
     def _device(self, record: RecordState) -> Device:

@@ -26,6 +26,8 @@ from thingward.model.terms import address_kind, is_group_mac
 
 CACHE_ENTRIES: Final = 65_536
 _ANNOUNCING: Final = frozenset({"arp", "ndp"})
+_ARP: Final = 0x0806
+_SILENT: Final = frozenset({"arp", "frame"})
 _DHCP: Final = 67
 _NTP: Final = 123
 
@@ -47,6 +49,11 @@ def _is_answer(data: object) -> bool:
     if type(data) is DnsData:
         return data.rcode >= 0
     return type(data) is LeaseData and data.message in ("offer", "ack", "advertise", "reply")
+
+
+def _is_nobodys(ip: str) -> bool:
+    """Tell whether an address names no single host of the site: a group's, or every host's own (loopback)."""
+    return address_kind(ip) == "group" or ip.startswith("127.") or ip == "::1"
 
 
 class _InTime:
@@ -212,6 +219,7 @@ class InventoryStage:
         source = self._see(src, dst, sends=True, time=event.time)
         target = self._see(dst, src, sends=_is_answer(data), time=event.time) if dst else _NOBODY
         if source.member is not None:
+            source.member.has_spoken |= not (kind is IdentityData and data.protocol in _SILENT)  # type: ignore[union-attr]
             source.member.touch(event.time, event.time)
             self._records.touched.add(source.member.record)
             if kind is IdentityData:
@@ -261,6 +269,8 @@ class InventoryStage:
             self._routed(dst, data.first)
         member = source.member
         if member is not None:
+            if not member.has_spoken:
+                member.has_spoken = data.ethertype != _ARP or data.proto >= 0
             member.touch(data.first, data.last)
             if source.claim is not None and data.last > source.claim.last:
                 source.claim.last = data.last
@@ -335,8 +345,8 @@ class InventoryStage:
             seen = self._see_mac(mac, ip, other, sends=sends, time=time)
         else:
             seen = self._see_ip(ip, sends=sends, time=time)
-        # Who is only spoken to is not known yet: once it sends, it is.
-        known = not mac or seen.member is not None or f"mac:{mac}" in self._evidence.members
+        # Who is only spoken to, or only probes, is not known yet: once it sends or says something, it is.
+        known = not mac or bool(seen.uid) or (seen.member is None and f"mac:{mac}" in self._evidence.members)
         if known and seen is not _NOBODY and epoch == self._epoch:
             if len(self._cache) >= CACHE_ENTRIES:
                 self._cache.clear()
@@ -362,7 +372,7 @@ class InventoryStage:
             self._evidence.make_router(member)
         kind = address_kind(ip)
         if kind in ("none", "group"):
-            return Seen(member.record, member, None, roles)
+            return Seen("" if member.is_candidate else member.record, member, None, roles)
         if self._is_beyond(member, ip, other):
             return Seen(roles=roles, member=None)
         claim = self._evidence.claim(member, ip, time, announced=False)
@@ -394,7 +404,7 @@ class InventoryStage:
         """Where a source has no hardware addresses: by who holds the address, else a device per local address."""
         roles = self.network.state.roles.get(ip, ())
         owner = self._evidence.owners.get(ip)
-        if owner is None and sends and self.network.is_local(ip) and address_kind(ip) != "group":
+        if owner is None and sends and self.network.is_local(ip) and not _is_nobodys(ip):
             owner = self._evidence.add(f"ip:{ip}", "", time)
             if owner is not None:
                 self._evidence.claim(owner, ip, time, announced=False)

@@ -96,6 +96,14 @@ def test_unidentified_devices_are_said_once():
     assert stage.tick(NOW + 9000).records == []
 
 
+def test_a_record_that_was_absorbed_is_not_called_unidentified():
+    stage = DetectionStage(Content())
+    stage.feed([device("d-1", first_seen=NOW), device("d-1", first_seen=NOW, merged_into="d-2")], NOW)
+    late = device("d-3", first_seen=NOW + 7200, merged_into="d-2")
+    assert findings([flow(host(1, 443)), late], stage=stage) == []
+    assert stage.tick(NOW + 9000).records == []
+
+
 def test_an_address_that_goes_to_and_fro_is_spoofed():
     found = findings([arp(GATEWAY, "192.168.1.1"), arp(LIAR, "192.168.1.1", time=NOW + 5)])
     assert found == []

@@ -261,3 +261,59 @@ def test_who_was_only_spoken_to_is_a_device_once_it_sends() -> None:
     outside = end("b0:00:00:00:00:31", CLOUD_IP, 443)
     stage.feed([flow(camera(), outside, answered=False), flow(outside, camera(), answered=False)], START)
     assert [device.macs for device in stage.devices()].count(("b0:00:00:00:00:31",)) == 1
+
+
+def random_macs(count: int) -> list[str]:
+    return [f"{2 + 4 * (n % 4):02x}:1b:2c:3d:4e:{n:02x}" for n in range(count)]
+
+
+def probe(mac: str, time: float) -> list[Event]:
+    """An ARP probe as the sensor tells of it: a frame, what it says of itself, and its flow."""
+    said = says(end(mac, "0.0.0.0"), protocol="arp", time=time)
+    return [
+        said,
+        flow(
+            end(mac, "0.0.0.0"),
+            end("ff:ff:ff:ff:ff:ff", ROUTER_IP),
+            proto=-1,
+            ethertype=0x0806,
+            time=time,
+            answered=False,
+        ),
+    ]
+
+
+def test_random_addresses_that_only_probe_are_no_devices() -> None:
+    probes = [event for n, mac in enumerate(random_macs(50)) for event in probe(mac, START + n)]
+    stage = InventoryStage()
+    out = stage.feed([*home(), *probes], START).records
+    assert len(stage.devices()) == 3
+    told = {uid for record in out if isinstance(record, Event) and record.src for uid in [record.src.device]}
+    assert {record.uid for record in out if isinstance(record, Device)} == told - {""}
+    assert not [r for r in stage.finish(START + 60).records if isinstance(r, Device) and not r.addresses]
+
+
+@pytest.mark.parametrize("how", ["address", "name", "other", "lease"])
+def test_a_candidate_becomes_a_device_once_it_has_an_address_or_says_something(how: str) -> None:
+    (mac,) = random_macs(1)
+    more = {
+        "address": flow(end(mac, "192.168.1.77", 5000), bulb(80), time=START + 5),
+        "name": says(end(mac, "0.0.0.0"), ("dhcp.hostname", "kims-phone-7731"), time=START + 5),
+        "other": flow(end(mac), bulb(), proto=-1, ethertype=0x88B8, time=START + 5),
+        "lease": lease(mac, "192.168.1.77", START + 5),
+    }[how]
+    stage = fed(*home(), *probe(mac, START + 1), more)
+    uid = by_mac(stage, mac).uid
+    again = events_of(stage, *probe(mac, START + 9))
+    assert {event.src.device for event in again if event.src} == {uid}
+    assert by_mac(stage, mac).first_seen == START + 1
+
+
+def test_a_makers_own_address_that_only_probes_is_a_device() -> None:
+    stage = fed(*home(), *probe("b0:00:00:00:00:44", START))
+    assert by_mac(stage, "b0:00:00:00:00:44").addresses == ()
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "127.0.1.1", "::1", "224.0.0.251"])
+def test_addresses_that_name_no_single_host_are_no_devices(ip: str) -> None:
+    assert fed(flow(end(ip=ip, port=4000), end(ip=CAMERA_IP, port=514), answered=False)).devices() == ()

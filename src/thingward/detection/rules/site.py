@@ -144,9 +144,10 @@ class Newcomers(WindowRule):
         self._pending: dict[str, Device] = {}
 
     def look(self, record: Event | Device, site: SiteKnowledge) -> Iterator[Hit]:
-        """Look at device records; groups (broadcast, multicast) are none."""
+        """Look at device records; groups (broadcast, multicast) are none, nor what turned out to be part of another."""
         assert isinstance(record, Device)
-        if record.group:
+        if record.group or record.merged_into:
+            self._pending.pop(record.uid, None)
             return
         if record.uid not in self._known:
             self._known[record.uid] = True
