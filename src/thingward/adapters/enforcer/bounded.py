@@ -189,7 +189,7 @@ class BoundedEnforcer:
             key = (tenant, action.device or action.uid)
             old = self._blocks.get(key)
             repeated = old is not None and old.action == action.uid and old.expires > now
-            ttl_s = old.expires - now if old is not None and repeated else action.ttl_s
+            ttl_s = _left_of(old, now) if old is not None and repeated else action.ttl_s
             why = self._refusal(tenant, action, now, repeated=repeated)
             if why or action.dry_run:
                 return (
@@ -354,8 +354,7 @@ class BoundedEnforcer:
         elements = quarantine_elements(block.macs, block.addresses)
         missing = tuple(pair for pair in elements.pairs if pair[1] not in present)
         if missing:  # the machine was restarted: the kernel forgot
-            left_s = min(block.expires - now, block.expires - block.began)
-            self._rules.add(Elements(pairs=missing), left_s)
+            self._rules.add(Elements(pairs=missing), _left_of(block, now))
 
     def _digest(self) -> str:
         return digest_state(self._rules.rules_digest(), self._rules.elements())
@@ -427,6 +426,11 @@ class _Report:
             state_before=before,
             state_after=after,
         )
+
+
+def _left_of(block: Block, now: float) -> float:
+    """Give the seconds that a block has left, never more than it was made for: the clock may have been set back."""
+    return min(block.expires - now, block.expires - block.began)
 
 
 def _block(tenant: str, action: Action, began: float, expires: float) -> Block:
