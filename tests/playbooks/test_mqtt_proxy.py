@@ -90,8 +90,11 @@ def test_refused_delivery_is_acknowledged_to_the_broker(version, qos):
     book >> broker(bad) << Judged
     if qos:
         kind = Kind.PUBACK if qos == 1 else Kind.PUBREC
-        book << to_broker(Ack(kind=kind, packet_id=7, code=refused_code(version)))
+        book << to_broker(Ack(kind=kind, packet_id=7))
     book << None
+    if qos == 2:
+        gone = Ack(kind=Kind.PUBCOMP, packet_id=7)
+        book >> broker(Ack(kind=Kind.PUBREL, packet_id=7)) << to_broker(gone) << None
 
 
 @VERSIONS
@@ -270,14 +273,15 @@ def with_alias(topic: str, alias: int, payload: bytes = b"", qos: int = 0) -> Pu
     return Publish(topic=topic, payload=payload, qos=qos, packet_id=8 if qos else 0, properties=properties)
 
 
-@pytest.mark.parametrize(("say", "hear", "ack"), [(client, to_broker, to_client), (broker, to_client, to_broker)])
-def test_aliases_are_resolved_for_the_decision_and_forwarded_as_they_are(say, hear, ack):
+@pytest.mark.parametrize(("say", "hear", "code"), [(client, to_broker, 0x87), (broker, to_client, 0)])
+def test_aliases_are_resolved_for_the_decision_and_forwarded_as_they_are(say, hear, code):
     book = opened(5, **ALIASES)
     for packet in (with_alias("a", 1), with_alias("", 1)):
         book >> say(packet) << hear(packet) << None
     assert [each.topic for each in book.door.gate.asked] == ["a", "a"]
+    back = to_client if say is client else to_broker
     book >> say(with_alias("secret", 1)) << Judged << None
-    book >> say(with_alias("", 1, qos=1)) << Judged << ack(Ack(kind=Kind.PUBACK, packet_id=8, code=0x87)) << None
+    book >> say(with_alias("", 1, qos=1)) << Judged << back(Ack(kind=Kind.PUBACK, packet_id=8, code=code)) << None
 
 
 def test_alias_of_a_refused_publication_is_told_with_the_next_one():

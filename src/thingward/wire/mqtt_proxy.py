@@ -364,13 +364,15 @@ class MqttProxy:
         if not qos:
             return
         kind = Kind.PUBACK if qos == 1 else Kind.PUBREC
+        # A broker is told nothing: mosquitto 2.0 stops delivering at QoS 2 after refusals that it is told of.
+        code = NOT_AUTHORISED if lane is self._up and self._version == V5 else 0
         if qos == 2:
             if len(lane.refused) < self._limits.max_pending:
                 lane.refused.add(packet_id)
-            elif self._version < V5:  # in 5 the PUBREC has ended the exchange, and a PUBREL is only to be expected
+            elif not code:  # else the PUBREC has ended the exchange, and a PUBREL is only to be expected
                 self._end("too many refused publications wait", QUOTA)
                 return
-        answer = encode_packet(Ack(kind=kind, packet_id=packet_id, code=NOT_AUTHORISED), self._version)
+        answer = encode_packet(Ack(kind=kind, packet_id=packet_id, code=code), self._version)
         if lane.carry:
             lane.after = answer
         else:
@@ -452,7 +454,7 @@ class MqttProxy:
             return
         lane.refused.discard(ack.packet_id)
         self._drop(lane, frame)
-        done = Ack(kind=Kind.PUBCOMP, packet_id=ack.packet_id, code=UNKNOWN_ID)
+        done = Ack(kind=Kind.PUBCOMP, packet_id=ack.packet_id, code=UNKNOWN_ID if lane is self._up else 0)
         self._send(self._other(lane), encode_packet(done, self._version))
 
     def _on_subscribe(self, lane: Lane, frame: Frame, subscribe: Packet) -> None:
