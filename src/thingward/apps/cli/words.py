@@ -114,4 +114,8 @@ def settled_text(profile: MudProfile) -> str:
 def settled_short(profile: MudProfile) -> str:
     """Give how settled a profile is, in a few words."""
     state = profile.settled
-    return "settled" if state.is_settled else f"learning ({count_text(state.flows, 'flow')}, {duration_text(state.observed_s)})"
+    return (
+        "settled"
+        if state.is_settled
+        else f"learning ({count_text(state.flows, 'flow')}, {duration_text(state.observed_s)})"
+    )

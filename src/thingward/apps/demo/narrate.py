@@ -54,7 +54,14 @@ class Narrator:
             text += f", {action.applied_at - action.trigger_at:.2f} s after its first bad packet"
         if action.refused:
             text += f": {action.refused}"
-        return [_line(action.applied_at or action.time, text)]
+        return [_line(_moment(action), text)]
+
+
+def _moment(action: Action) -> float:
+    """When it came to the state that it is in."""
+    if action.state in (ActionState.UNDONE, ActionState.EXPIRED):
+        return action.ended_at or action.time
+    return action.applied_at or action.time
 
 
 def _line(at: float, text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from msgspec import Meta
 
 from thingward.apps.server.throttle import Locked
@@ -52,9 +52,8 @@ def problem_of(error: Exception, path: str = "") -> Problem:
     if isinstance(error, HTTPException):
         status = error.status_code
         code = _HTTP_CODES.get(status, "request.invalid" if status < 500 else "internal")
-        return _problem(
-            code, status, str(error.detail) if status < 500 else _INTERNAL, path, errors=_lines(error.extra)
-        )
+        detail = _detail(error) if status < 500 else _INTERNAL
+        return _problem(code, status, detail, path, errors=_lines(error.extra))
     return _problem("internal", 500, _INTERNAL, path, hint="The log of the server process says more.")
 
 
@@ -86,6 +85,13 @@ def _problem(
         instance=path,
         errors=errors,
     )
+
+
+def _detail(error: HTTPException) -> str:
+    """Say what is wrong; of a body that is no JSON say so before where it ends."""
+    if isinstance(error.__cause__, msgspec.DecodeError | SerializationException):
+        return f"the body is no valid JSON: {str(error.detail)[:200].rstrip('.')}."
+    return str(error.detail)
 
 
 def _lines(extra: Any) -> tuple[str, ...]:

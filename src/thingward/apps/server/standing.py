@@ -114,7 +114,8 @@ def fold_sources(events: tuple[Event, ...], since: float) -> tuple[SourceHealth,
             blind_s=old.blind_s + max(gap, 0.0),
             gaps=old.gaps + (gap > 0),
             dropped=old.dropped + sum(event.data.counts.values()) * (event.data.status == "drops"),
-            detail=event.data.detail or old.detail,
+            # What was wrong once is not wrong for ever: a proof of life without a word takes it back.
+            detail=event.data.detail if event.data.status in _STATES else event.data.detail or old.detail,
         )
     return tuple(sorted(rows.values(), key=lambda row: row.name))
 

@@ -53,7 +53,11 @@ def run(http, core, monkeypatch, capsysbinary):
 )  # fmt: skip
 def test_tables_name_devices_and_people_and_json_keeps_uids(run, words):
     table = run(*words)
-    named = {"queue": "Garage camera", "in-force": "Robot vacuum", "list": "vacuum" if words[0] == "action" else "camera"}[words[1]]
+    named = {
+        "queue": "Garage camera",
+        "in-force": "Robot vacuum",
+        "list": "vacuum" if words[0] == "action" else "camera",
+    }[words[1]]
     assert named in " ".join(table.split())
     if words != ("approval", "queue"):
         assert "d-" not in table.replace("d-hall", "")

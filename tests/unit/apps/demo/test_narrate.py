@@ -33,8 +33,9 @@ def test_it_tells_alerts_and_blocks_once_and_by_name() -> None:
     (shut,) = narrator.lines([ACTION, ACTION])
     assert shut.endswith("ipcam-porch is shut out, 0.40 s after its first bad packet")
     assert narrator.lines([ACTION]) == []
-    (free,) = narrator.lines([msgspec.structs.replace(ACTION, state=ActionState.UNDONE)])
+    (free,) = narrator.lines([msgspec.structs.replace(ACTION, state=ActionState.UNDONE, ended_at=3700.4)])
     assert "let in again" in free
+    assert free[:8] != shut[:8], "the time at which it was let in again, not that of the block"
 
 
 def test_quiet_things_are_left_out() -> None:

@@ -46,6 +46,12 @@ def test_unknown_record(api):
     assert body["instance"] == "/api/v1/devices/d-nobody"
 
 
+def test_a_body_that_is_no_json_is_called_so(api):
+    for text in ('{"device": "', "nonsense", ""):
+        body = problem(api("POST", "/actions/quarantine", content=text), 400, "request.invalid")
+        assert body["detail"].startswith("the body is no valid JSON"), text
+
+
 def test_unknown_path(api):
     problem(api.get("/nothing"), 404, "http.not_found")
 

@@ -15,7 +15,7 @@ from thingward.apps.server.console.docs import find_page, list_pages, render_mar
 from thingward.apps.server.console.graph import SIDE_LIMIT, draw_curve, draw_graph
 from thingward.apps.server.console.lines import line_of
 from thingward.apps.server.console.screen import local_path
-from thingward.apps.server.console.words import ago, device_name, duration, percent, service, size
+from thingward.apps.server.console.words import ago, count, device_name, duration, kind_word, percent, service, size
 from thingward.apps.server.live import (
     QUEUE_LIMIT,
     REPLAY_LIMIT,
@@ -33,7 +33,9 @@ from thingward.apps.server.throttle import FAILURES_FREE, LONGEST_LOCK_S, Locked
 from thingward.inventory.defaults import SAFE_DEFAULTS
 from thingward.model.device import Device
 from thingward.model.errors import LimitExceeded
+from thingward.model.event import Event
 from thingward.model.ids import DEFAULT_TENANT, Uid
+from thingward.model.observation import StatusData
 from thingward.model.principal import Principal
 from thingward.model.profile import Acl, MudProfile, PeerKind
 from thingward.ports.event_store import PeerRow
@@ -210,6 +212,23 @@ def test_blind_time_is_counted_within_the_window_only():
     assert rows["sensor:eth0"].blind_s == 0, "the gap ended before the window began"
     whole = fold_sources(tuple(events(1)), NOW - 86_400)
     assert {row.name: row.blind_s for row in whole}["sensor:eth0"] == 14 * 60
+
+
+def test_what_was_wrong_with_a_source_once_is_not_wrong_for_ever():
+    def told(status, detail, time, gap_s=0.0):
+        data = StatusData(status=status, detail=detail, gap_s=gap_s)
+        return Event(uid=Uid(f"e{time}"), tenant=DEFAULT_TENANT, time=time, source="logs:eve", class_uid=0, data=data)
+
+    bad = told("gap", "could not be read", 10.0, 5.0)
+    assert fold_sources((bad,), 0.0)[0].detail == "could not be read"
+    again = fold_sources((bad, told("alive", "", 20.0)), 0.0)[0]
+    assert (again.detail, again.state, again.blind_s) == ("", "running", 5.0)
+
+
+def test_counts_and_kinds_are_words():
+    assert [count(n, "entry") for n in (0, 1, 1200)] == ["0 entries", "1 entry", "1\u202f200 entries"]
+    assert (count(1, "finding"), count(2, "finding")) == ("1 finding", "2 findings")
+    assert (kind_word("tv"), kind_word("access point"), kind_word("")) == ("TV", "Access point", "")
 
 
 def test_compare_profiles():

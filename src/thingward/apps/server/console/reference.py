@@ -105,12 +105,6 @@ def _kind(schema: dict[str, Any], part: dict[str, Any]) -> str:
 def _example(schema: dict[str, Any], operation: dict[str, Any]) -> str:
     for status in ("200", "201"):
         content = operation["responses"].get(status, {}).get("content", {}).get("application/json", {})
-        found = _resolve(schema, content.get("schema", {}))
-        examples = found.get("examples")
-        if examples:
-            return json.dumps(examples[0], indent=2)
-        items = found.get("properties", {}).get("items", {}).get("items", {})
-        examples = _resolve(schema, items).get("examples")
-        if examples:
-            return json.dumps({"items": [examples[0]], "cursor": ""}, indent=2)
+        if "example" in content:
+            return json.dumps(content["example"], indent=2, default=str)
     return ""

@@ -160,6 +160,8 @@ def make_environment() -> jinja2.Environment:
         "size": words.size,
         "number": words.number,
         "percent": words.percent,
+        "count": words.count,
+        "kind_word": words.kind_word,
         "severity": words.severity_word,
         "device_name": words.device_name,
         "intent": words.intent_word,

@@ -215,6 +215,19 @@ def intent_word(tag: str) -> str:
     return INTENT_WORDS.get(tag, tag.replace("_", " "))
 
 
+def count(number_of: int, noun: str) -> str:
+    """Give a count with its noun: `1 entry`, `2 entries`."""
+    if number_of == 1:
+        return f"1 {noun}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number(number_of)} {many}"
+
+
+def kind_word(kind: str) -> str:
+    """Give a kind of device as a heading: `Camera`, `TV`."""
+    return kind.upper() if kind in ("tv", "nas", "ups") else kind[:1].upper() + kind[1:]
+
+
 def limits_line(limits: Limits) -> str:
     """Say the limits in one line."""
     share = percent(limits.fleet_share_per_hour)

@@ -192,6 +192,8 @@
     }
     const [sent, received, grid, words] = ["sent", "received", "grid", "words"].map(colour);
     const axis = { stroke: words, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: `11px ${getComputedStyle(document.body).fontFamily}` };
+    // Beside the pointer its moment's value; without a pointer all of the span.
+    const told = (shown, value, series) => value == null ? `${bytes(shown.data[series].reduce((all, one) => all + (one || 0), 0))} in all` : bytes(value);
     const plot = new uPlot({
       width: Math.max(box.clientWidth, 200), height: Number(box.dataset.height || 200),
       cursor: { y: false, points: { size: 7 } },
@@ -200,8 +202,8 @@
       axes: [{ ...axis, grid: { show: false }, space: 74, size: 30, values: (_, ticks, __, ___, step) => ticks.map(moment(step)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map(bytes) }],
       series: [
         { label: "time" },
-        { label: "received", stroke: received, fill: faded(received, 0.16), width: 1.6, points: { show: false }, value: (_, v) => v == null ? "" : bytes(v) },
-        { label: "sent", stroke: sent, fill: faded(sent, 0.16), width: 1.6, points: { show: false }, value: (_, v) => v == null ? "" : bytes(v) },
+        { label: "received", stroke: received, fill: faded(received, 0.16), width: 1.6, points: { show: false }, value: told },
+        { label: "sent", stroke: sent, fill: faded(sent, 0.16), width: 1.6, points: { show: false }, value: told },
       ],
     }, [points.map((p) => p.time), points.map((p) => p.bytes_in), points.map((p) => p.bytes_out)], box);
     plots.set(box, plot);
