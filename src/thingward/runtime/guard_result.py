@@ -64,6 +64,11 @@ class GuardResult(msgspec.Struct, frozen=True, kw_only=True):
     indicators: int = 0
 
     @property
+    def single_devices(self) -> tuple[DeviceView, ...]:
+        """The views of devices: records that stand for many (a multicast address that sent) are left out."""
+        return tuple(view for view in self.views if not view.device.group)
+
+    @property
     def exit_code(self) -> int:
         """0 if every argument was a capture, 2 if any was not."""
         return 0 if all(report.is_capture for report in self.sources) else 2

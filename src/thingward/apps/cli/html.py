@@ -28,7 +28,7 @@ def render_html(result: GuardResult) -> str:
         plots=plots,
         blank=words.is_blank(result),
         packets=sum(report.data.packets for report in result.sources),
-        unknown=sum(1 for view in views if not view.device.identified and not view.device.group),
-        settled=sum(1 for view in views if view.profile and view.profile.settled.is_settled),
+        unknown=sum(1 for view in result.single_devices if not view.device.identified),
+        settled=sum(1 for view in result.single_devices if view.profile and view.profile.settled.is_settled),
         names={view.device.uid: device_name(view.device) for view in views},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -28,9 +30,10 @@ def print_result(console: Console, result: GuardResult, *, every_flow: bool = Fa
     for report in result.sources:
         if report.data.error and report.is_capture:
             console.print(f"[red]{escape(report.source)}: {escape(report.data.error)}[/red]")
-    if result.views:
-        console.print(_devices(result))
-        _print_rest(console, len(result.views), MAX_DEVICES, "devices")
+    single = result.single_devices
+    if single:
+        console.print(_devices(single))
+        _print_rest(console, len(single), MAX_DEVICES, "devices")
     if result.findings:
         console.print(_findings(result))
         _print_rest(console, len(result.findings), MAX_FINDINGS, "findings")
@@ -81,10 +84,10 @@ def _captures(result: GuardResult) -> Table:
     return table
 
 
-def _devices(result: GuardResult) -> Table:
+def _devices(views: Sequence[DeviceView]) -> Table:
     columns = {"device": "", "address": "fixed", "what it is": "", "needs": "figure", "profile": "", "findings": ""}
     table = _table("Devices", columns)
-    for view in result.views[:MAX_DEVICES]:
+    for view in views[:MAX_DEVICES]:
         table.add_row(*_device_row(view))
     return table
 
@@ -124,7 +127,7 @@ def _findings(result: GuardResult) -> Table:
 
 
 def _print_previews(console: Console, result: GuardResult, *, every_flow: bool) -> None:
-    judged = [view for view in result.views if view.preview and view.preview.flows_judged]
+    judged = [view for view in result.single_devices if view.preview and view.preview.flows_judged]
     if not judged:
         return
     columns = {

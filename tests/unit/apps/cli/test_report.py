@@ -165,3 +165,18 @@ def test_entries_read_as_sentences(role, text):
         ethertype=0x806 * arp,
     )
     assert words.acl_text(entry) == text
+
+
+def test_a_multicast_address_that_sent_is_not_listed_as_a_device():
+    result = hostile_result()
+    group = msgspec.structs.replace(
+        result.views[0],
+        device=Device(uid="d2", tenant="default", time=1.0, source="g", macs=("01:00:5e:00:00:fb",), group=True),
+        findings=(),
+    )
+    result = msgspec.structs.replace(result, views=(*result.views, group))
+    stream = io.StringIO()
+    print_result(Console(file=stream, width=200), result)
+    assert "01:00:5e" not in stream.getvalue()
+    assert "01:00:5e" not in render_html(result)
+    assert "<b>1</b>device" in render_html(result)
