@@ -10,6 +10,7 @@ import pytest
 
 from tests.demo_run import DemoRun
 from thingward.adapters.control_store.sql import open_reader
+from thingward.model.action import Approval
 from thingward.model.device import Device
 from thingward.model.intent import ApproveProfiles, ReleaseDevice, StartAttack
 
@@ -25,6 +26,14 @@ def devices(demo: DemoRun) -> dict[str, Device]:
     finally:
         reader.close()
     return {name: device for device in found for name in device.names[:1]}
+
+
+def in_force(demo: DemoRun) -> list[Approval]:
+    reader = open_reader(f"sqlite:///{demo.settings.home / 'control.db'}")
+    try:
+        return [held for held in reader.page("default", Approval, limit=100).items if held.state == "in_force"]
+    finally:
+        reader.close()
 
 
 def test_an_attack_is_shut_out_and_the_undo_restores_the_rules(tmp_path: Path) -> None:
@@ -70,6 +79,15 @@ def test_with_every_profile_in_force_the_devices_go_on_working(tmp_path: Path) -
             assert failed == {}, after.reasons
             worked = {key for key in after.done if after.done[key] != before.done[key]}
             assert len(worked) >= 8
+            approvals = in_force(demo)
+            assert len(approvals) == 13
+            assert {(held.scope, held.target) for held in approvals} == {("site", SITE)}
+            assert {held.by for held in approvals} == {"test"}, "who approved is recorded"
+            camera = devices(demo)["ipcam-porch"]
+            quiet = (await demo.enforced(lambda _: True)).refused.get(camera.uid, 0)
+            assert (await demo.intend(StartAttack())).ok
+            status = await demo.enforced(lambda status: status.refused.get(camera.uid, 0) > quiet, 30)
+            assert status.refused.get(camera.uid, 0) > quiet, "what it never needed is refused by its profile"
 
     asyncio.run(scenario())
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
@@ -149,3 +153,42 @@ def test_guard_works_where_nothing_can_be_cached(installed, outside, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     output = run([installed / "bin/thingward", "guard", "small.pcap", "-o", "ndjson"])
     assert [row["kind"] for row in map(json.loads, output.splitlines())].count("device") == 2
+
+
+def fetch(address: str, jar: CookieJar) -> str:
+    """Give a page's text; an answer that is no 2xx raises."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    with opener.open(address, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_the_platform_runs_from_the_wheel(installed, outside, monkeypatch):
+    monkeypatch.setenv("THINGWARD_ENFORCE__PATH", "off")
+    command = [installed / "bin/thingward", "up", "--data-dir", outside / "data", "--port", "0"]
+    platform = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert platform.stdout is not None
+        said = ""
+        for line in platform.stdout:
+            said += line
+            if line.startswith("Log in"):
+                break
+        console, login = re.findall(r"http://127\.0\.0\.1:\d+\S*", said)[:2]
+        assert console.rstrip("/") in login, said
+        jar = CookieJar()
+        assert fetch(console.rstrip("/") + "/healthz", jar)
+        page = fetch(login, jar)
+        if "<form" in page and "/static/" not in page:
+            page = fetch(console, jar)
+        scripts = re.findall(r'(?:src|href)="(/static/[^"]+\.(?:js|css))', page)
+        assert scripts, page[:2000]
+        for name in scripts:
+            assert len(fetch(console.rstrip("/") + name, jar)) > 100, name
+        assert len(fetch(console.rstrip("/") + "/static/vendor/htmx.min.js", jar)) > 10_000
+        platform.send_signal(signal.SIGINT)
+        assert platform.wait(60) == 0
+    finally:
+        platform.kill()
+        platform.wait()
