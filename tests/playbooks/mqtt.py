@@ -16,6 +16,7 @@ from thingward.wire.mqtt_packets import Connect, Packet, encode_packet
 from thingward.wire.mqtt_proxy import MqttProxy
 
 GRANTED = TopicDecision(True, "granted")
+LASTING = TopicDecision(True, "granted", up_to_bytes=10)
 REFUSED = TopicDecision(False, "no grant")
 SEEN = TopicDecision(False, "no grant", enforced=False)
 
@@ -23,9 +24,13 @@ SEEN = TopicDecision(False, "no grant", enforced=False)
 class WordGate:
     """Refuses every topic with `secret` in it; `only_seen` topics are told and pass."""
 
-    def __init__(self, waits: list[float] | None = None) -> None:
+    def __init__(self, waits: list[float] | None = None, *, is_lasting: bool = True) -> None:
         self.asked: list[TopicRequest] = []
         self.waits = waits or []
+        self.is_lasting = is_lasting
+        self.standing: dict[int, dict[bytes, int]] = {}
+        self.is_paced = bool(self.waits)
+        self.passed: list[tuple[Operation, int]] = []
 
     def decide(self, request: TopicRequest) -> TopicDecision:
         self.asked.append(request)
@@ -33,7 +38,10 @@ class WordGate:
             request.operation is Operation.PUBLISH and "big" in request.topic and request.size_bytes > 10
         ):
             return REFUSED
-        return SEEN if "only_seen" in request.topic else GRANTED
+        return SEEN if "only_seen" in request.topic else LASTING if self.is_lasting else GRANTED
+
+    def count_passed(self, operation: Operation, count: int) -> None:
+        self.passed.append((operation, count))
 
     def pace(self, size_bytes: int, now: float) -> float:
         return self.waits.pop(0) if self.waits else 0.0

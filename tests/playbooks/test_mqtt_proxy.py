@@ -306,6 +306,54 @@ def test_aliases_are_bounded_in_bytes():
     book >> client(with_alias("1234567", 2)) << Broken << to_client(Disconnect(code=0x97)) << Close
 
 
+@VERSIONS
+@pytest.mark.parametrize(("say", "hear"), [(client, to_broker), (broker, to_client)])
+def test_standing_permit_is_asked_for_once_and_again_beyond_its_size(version, say, hear):
+    book = opened(version)
+    gate = book.door.gate
+    small = encode_packet(Publish(topic="a", payload=b"x" * 10, qos=1, packet_id=1), version)
+    book >> say(small * 3) << hear(small * 3) << None
+    operation = gate.asked[0].operation
+    assert (len(gate.asked), gate.passed) == (1, [(operation, 2)])
+    large = Publish(topic="a", payload=b"x" * 200, qos=1, packet_id=1)
+    book >> say(large) << hear(large) << None
+    for other in (Publish(topic="a", qos=0), Publish(topic="a", qos=1, packet_id=1, retain=True), Publish(topic="b")):
+        book >> say(other) << hear(other) << None
+    assert len(gate.asked) == 5
+    gate.standing.clear()
+    book >> say(small) << hear(small) << None
+    assert len(gate.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),
+        (b"\x32\x86\x00\x00\x01a\x00\x01\x00", 0x81),
+        (b"\x32\x04\x00\x01a\x00", 0x82),
+        (b"\x3a\x03\x00\x01a", 0x82),
+        (b"\x38\x04\x00\x01a\x00", 0x81),
+        (b"\x30\x03\x00\x01a", 0x81),
+    ],
+)
+def test_standing_permit_lets_nothing_illegal_pass(data, code):
+    book = opened(5)
+    good = b"".join(
+        encode_packet(Publish(topic="a", qos=qos, packet_id=qos, dup=qos > 0 and dup), 5)
+        for qos in range(3)
+        for dup in (False, True)
+    )
+    book >> client(good) << to_broker(good) << None
+    book >> client(good + data + b"a" * 9) << to_broker(good) << Broken << to_client(Disconnect(code=code)) << Close
+
+
+def test_rate_bites_on_standing_permits_too():
+    book = opened(4, gate=WordGate(waits=[0.0, 0.0, 0.5]))
+    one = encode_packet(Publish(topic="a"), 4)
+    book >> client(one * 5) << to_broker(one * 3) << Pause(Side.CLIENT, 0.5) << None
+    book >> call("resume", 0.5) << to_broker(one * 2) << Resume(Side.CLIENT) << None
+
+
 SMALL = ProxyLimits(stream_bytes=16)
 
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.playbooks.mqtt import Door
+from tests.playbooks.mqtt import Door, WordGate
 from thingward.model.record import Malformed, Secret
 from thingward.wire.message import Unreadable
 from thingward.wire.mqtt_commands import Broken, Close, Pause, ProxyLimits, Resume, ToBroker, ToClient
@@ -207,9 +207,9 @@ def pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
     return [raw[start:end] for start, end in itertools.pairwise(edges) if start < end]
 
 
-def play(up: list[bytes], down: list[bytes], connect_bytes: int, limits: ProxyLimits):
+def play(up: list[bytes], down: list[bytes], connect_bytes: int, limits: ProxyLimits, *, is_lasting: bool = True):
     """Feed the CONNECT, then all of the broker's, then the rest of the client's; join what is only split."""
-    proxy = MqttProxy(Door(), limits)
+    proxy = MqttProxy(Door(WordGate(is_lasting=is_lasting)), limits)
     commands, fed, rest = [], 0, []
     for piece in up:
         first = max(0, min(len(piece), connect_bytes - fed))
@@ -246,7 +246,7 @@ cuts = st.lists(st.integers(0, 300), max_size=12)
 @given(conversations(), cuts, cuts)
 def test_any_split_of_the_bytes_gives_the_same_commands(conversation, up_cuts, down_cuts):
     _, up, down, limits = conversation
-    size = connect_size(up)
+    size = first_size(up)
     whole = play([up], [down], size, limits)
     assert play(pieces(up, up_cuts), pieces(down, down_cuts), size, limits) == whole
     assert (
@@ -255,7 +255,16 @@ def test_any_split_of_the_bytes_gives_the_same_commands(conversation, up_cuts, d
     )
 
 
-def connect_size(up: bytes) -> int:
+@given(conversations(), st.integers(1, 3))
+def test_standing_permits_change_nothing(conversation, repeats):
+    _, up, down, limits = conversation
+    size = first_size(up)
+    first = first_size(down)
+    ups, downs = [up[:size], *[up[size:]] * repeats], [down[:first], *[down[first:]] * repeats]
+    assert play(ups, downs, size, limits) == play(ups, downs, size, limits, is_lasting=False)
+
+
+def first_size(up: bytes) -> int:
     try:
         frame = frame_at(up, 0)
     except Unreadable:
@@ -288,7 +297,7 @@ def topics_in(stream: bytes, version: int) -> list[str]:
 def test_nothing_refused_passes_and_what_passes_is_legal(conversation, up_cuts, down_cuts, in_turn):
     _, up, down, limits = conversation
     proxy, commands = MqttProxy(Door(), limits), []
-    size = connect_size(up)
+    size = first_size(up)
     ups, downs = [up[:size], *pieces(up[size:], up_cuts)], pieces(down, down_cuts)
     turns = [(proxy.feed_client, piece) for piece in ups], [(proxy.feed_broker, piece) for piece in downs]
     if in_turn:

@@ -66,12 +66,14 @@ class TopicDecision(msgspec.Struct, frozen=True, gc=False):
         reason: `granted`, or a stable word that says what is missing.
         enforced: false where the door only observes: then a refusal is told and not carried out.
         grant: name of the grant that permits; on a refusal, of the one that came closest.
+        up_to_bytes: the same answer holds for this topic, QoS and retain flag up to that payload; -1 means ask again.
     """
 
     permit: bool
     reason: str
     enforced: bool = True
     grant: str = ""
+    up_to_bytes: int = -1
 
     @property
     def refuses(self) -> bool:

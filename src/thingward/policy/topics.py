@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -25,6 +25,7 @@ from thingward.model.topic_access import (
 
 KEPT_ANSWERS: Final = 256
 MAX_GRANTS: Final = 4096
+ANY_BYTES: Final = 268_435_455
 PLACEHOLDERS: Final = ("device", "client_id", "user", "class")
 STRANGER: Final = DeviceAccess(door=Door.GUEST)
 
@@ -58,35 +59,49 @@ class TopicTrie:
         (node.rest if levels[-1] == "#" else node.ends).append(grant)
         self._size += 1
 
-    def match(self, topic: str) -> tuple[Grant, ...]:
+    def match(self, topic: str) -> list[Grant]:
         """Give the grants whose filter matches a topic name; wildcards do not reach names that begin with `$`."""
-        return tuple(self._walk(topic.split("/"), topic.startswith("$"), is_filter=False))
-
-    def containing(self, topic_filter: str) -> tuple[Grant, ...]:
-        """Give the grants whose filter matches every topic name that the given filter matches."""
-        levels = topic_filter.split("/")
-        return tuple(self._walk(levels, topic_filter.startswith("$"), is_filter=True))
-
-    def _walk(self, levels: list[str], is_special: bool, *, is_filter: bool) -> Iterator[Grant]:
-        """Follow the levels. Of a filter, `+` lies within `+` and `#` alone, and `#` within `#` alone."""
-        nodes = [self._root]
-        for depth, level in enumerate(levels):
-            exact = depth == 0 and is_special
-            if not exact:
-                for node in nodes:
-                    yield from node.rest
-            if is_filter and level == "#":
-                # At the top `#` and `+/#` are the same: every name has a first level.
-                plus = self._root.below.get("+") if depth == 0 else None
-                yield from plus.rest if plus is not None else ()
-                return
-            wanted = ("+",) if is_filter and level == "+" else (level,) if exact else (level, "+")
-            nodes = [node.below[key] for node in nodes for key in wanted if key in node.below]
-            if not nodes:
-                return
+        nodes, found, exact = [self._root], [], topic.startswith("$")
+        for level in topic.split("/"):
+            after = []
+            for node in nodes:
+                below = node.below
+                if (child := below.get(level)) is not None:
+                    after.append(child)
+                if exact:
+                    continue
+                if node.rest:
+                    found += node.rest
+                if (child := below.get("+")) is not None:
+                    after.append(child)
+            if not after:
+                return found
+            nodes, exact = after, False
         for node in nodes:
-            yield from node.ends
-            yield from node.rest
+            found += node.ends
+            found += node.rest
+        return found
+
+    def containing(self, topic_filter: str) -> list[Grant]:
+        """Give the grants whose filter matches every topic name that the given filter matches.
+
+        Of a filter, `+` lies within `+` and `#` alone, and `#` within `#` alone; but at the top `#` and `+/#` are the
+        same, since every name has a first level.
+        """
+        levels = topic_filter.split("/")
+        if levels[-1] != "#" and "+" not in levels:
+            return self.match(topic_filter)
+        nodes, found = [self._root], []
+        for depth, level in enumerate(levels):
+            exact = depth == 0 and level.startswith("$")
+            if not exact:
+                found += [grant for node in nodes for grant in node.rest]
+            if level == "#":
+                plus = self._root.below.get("+") if depth == 0 else None
+                return found + (plus.rest if plus is not None else [])
+            wanted = ("+",) if level == "+" else (level,) if exact else (level, "+")
+            nodes = [node.below[key] for node in nodes for key in wanted if key in node.below]
+        return found + [grant for node in nodes for grant in (*node.ends, *node.rest)]
 
 
 class DeviceRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +187,7 @@ def decide(request: TopicRequest, rules: DeviceRules) -> TopicDecision:
     return _judge(request, _candidates(request, rules), rules.enforced)
 
 
-def _candidates(request: TopicRequest, rules: DeviceRules) -> tuple[Grant, ...]:
+def _candidates(request: TopicRequest, rules: DeviceRules) -> list[Grant]:
     if request.operation is Operation.PUBLISH:
         return rules.publish.match(request.topic)
     if request.operation is Operation.RECEIVE:
@@ -180,14 +195,15 @@ def _candidates(request: TopicRequest, rules: DeviceRules) -> tuple[Grant, ...]:
     return rules.subscribe.containing(request.topic)
 
 
-def _judge(request: TopicRequest, grants: tuple[Grant, ...], enforced: bool) -> TopicDecision:
+def _judge(request: TopicRequest, grants: list[Grant], enforced: bool) -> TopicDecision:
     if not grants:
         return TopicDecision(False, "no grant", enforced)
     lack = ""
     for grant in grants:
         lack = _beyond(request, grant)
         if not lack:
-            return TopicDecision(True, "granted", enforced, grant.name)
+            up_to_bytes = grant.max_bytes or ANY_BYTES
+            return TopicDecision(True, "granted", enforced, grant.name, up_to_bytes)
     return TopicDecision(False, lack, enforced, grants[-1].name)
 
 
@@ -252,21 +268,31 @@ class TopicGate:
 
     Attributes:
         counts: decisions by (operation, reason, whether it was refused); bounded, since the words are.
+        standing, is_paced: what the machine may do without asking; emptied with every change of rules.
     """
 
     def __init__(self, rules: DeviceRules, buckets: Buckets, now: float) -> None:
         self.rules = rules
         self.counts: dict[tuple[Operation, str, bool], int] = {}
-        self._known: dict[tuple[Operation, str], tuple[Grant, ...]] = {}
+        self.standing: dict[int, dict[bytes, int]] = {}
+        self._known: dict[tuple[Operation, str], list[Grant]] = {}
         self._shared = buckets.of(rules.access.device_class)
         self._own = TokenBucket(rules.access.rates, now)
+        self.is_paced = rules.access.rates.rate_hz > 0 or bool(self._shared)
 
     def adopt(self, rules: DeviceRules, buckets: Buckets, now: float) -> None:
         """Go on by new rules, from the next message on."""
         if rules.access.rates != self.rules.access.rates:
             self._own = TokenBucket(rules.access.rates, now)
         self.rules, self._shared = rules, buckets.of(rules.access.device_class)
+        self.is_paced = rules.access.rates.rate_hz > 0 or bool(self._shared)
         self._known.clear()
+        self.standing.clear()
+
+    def count_passed(self, operation: Operation, count: int) -> None:
+        """Count messages that went by standing permits."""
+        name = (operation, "granted", False)
+        self.counts[name] = self.counts.get(name, 0) + count
 
     def decide(self, request: TopicRequest) -> TopicDecision:
         """Answer as `decide` does, and count; what matches the topics last seen is remembered."""

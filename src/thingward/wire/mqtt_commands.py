@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from thingward.model.record import Malformed, Secret
-from thingward.model.topic_access import TopicDecision, TopicRequest
+from thingward.model.topic_access import Operation, TopicDecision, TopicRequest
 from thingward.wire.mqtt_packets import Connack, Connect
 
 
@@ -20,15 +20,34 @@ class Side(StrEnum):
 
 
 class Gate(Protocol):
-    """Decides for one connection; never waits, never raises."""
+    """Decides for one connection; never waits, never raises.
+
+    Attributes:
+        standing: permits that need not be asked for again: by direction and first byte of a PUBLISH (`standing_key`),
+            then by topic as on the wire, the greatest payload. The machine fills it, the gate empties it whenever its
+            rules change.
+        is_paced: whether `pace` has any limit to keep.
+    """
+
+    standing: dict[int, dict[bytes, int]]
+    is_paced: bool
 
     def decide(self, request: TopicRequest) -> TopicDecision:
         """Say whether the device may do that."""
         ...
 
+    def count_passed(self, operation: Operation, count: int) -> None:
+        """Count messages that went by standing permits."""
+        ...
+
     def pace(self, size_bytes: int, now: float) -> float:
         """Count one message of the device's and give the seconds for which to read no more from it; 0 for none."""
         ...
+
+
+def standing_key(side: Side, head: int) -> int:
+    """Name a direction (by its sender) and the first byte of its PUBLISH."""
+    return head if side is Side.CLIENT else head | 0x100
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):

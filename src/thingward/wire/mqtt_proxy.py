@@ -29,6 +29,7 @@ from thingward.wire.mqtt_commands import (
     ProxyLimits,
     Resume,
     Side,
+    standing_key,
 )
 from thingward.wire.mqtt_fields import (
     MALFORMED,
@@ -47,7 +48,7 @@ from thingward.wire.mqtt_fields import (
     split_shared,
     text_property,
 )
-from thingward.wire.mqtt_lane import Lane, head_end
+from thingward.wire.mqtt_lane import KEPT_TOPICS, Lane, head_end
 from thingward.wire.mqtt_packets import (
     FROM_BROKER,
     FROM_CLIENT,
@@ -111,6 +112,7 @@ class MqttProxy:
         self._limits = limits or ProxyLimits()
         self._gate: Gate | None = None
         self._version = 4
+        self._is_narrow = self._limits.max_packet_bytes <= 16_387  # the greatest packet with a length of two bytes
         self._up, self._down = Lane(Side.CLIENT), Lane(Side.BROKER)
         self._lane = self._up
         self._now = 0.0
@@ -186,7 +188,9 @@ class MqttProxy:
         self._lane = lane
         try:
             while self.state is not State.CLOSED and not lane.stopped and lane.at < len(lane.data):
-                if not (self._carry_on(lane) if lane.carry else self._next_packet(lane)):
+                if lane.carry:
+                    self._carry_on(lane)
+                elif not self._glide(lane) and not self._next_packet(lane):
                     break
         except Unreadable as error:
             self._broken(lane, error)
@@ -226,7 +230,7 @@ class MqttProxy:
     def _other(self, lane: Lane) -> Lane:
         return self._down if lane is self._up else self._up
 
-    def _carry_on(self, lane: Lane) -> bool:
+    def _carry_on(self, lane: Lane) -> None:
         """Go on with a packet whose head has been judged."""
         count = min(lane.carry, len(lane.data) - lane.at)
         lane.carry -= count
@@ -240,7 +244,62 @@ class MqttProxy:
             self._flush(lane)
             self._out += map(lane.to, lane.waiting)
             lane.waiting.clear()
+
+    def _glide(self, lane: Lane) -> bool:
+        """Pass over whole publications that standing permits cover; true if there were any.
+
+        Whatever is not plainly so (properties, a long packet, an end of input) is left to `_next_packet`.
+        """
+        gate = self._gate
+        if gate is None or not gate.standing or lane.refused or self._is_narrow or self.state is not State.OPEN:
+            return False
+        count, at = self._covered(lane, gate)
+        if not count:
+            return False
+        lane.at, lane.messages = at, lane.messages + count
+        gate.count_passed(Operation.PUBLISH if lane is self._up else Operation.RECEIVE, count)
         return True
+
+    def _covered(self, lane: Lane, gate: Gate) -> tuple[int, int]:
+        """Count the publications ahead that standing permits cover, and tell where they end."""
+        data, at, size, count = lane.data, lane.at, len(lane.data), 0
+        standing, direction = gate.standing, standing_key(lane.side, 0)
+        is_v5, is_paced = self._version == V5, gate.is_paced and lane is self._up
+        while at + 4 < size:
+            head, length, body = data[at], data[at + 1], at + 2
+            permits = standing.get(head | direction)
+            if permits is None:
+                break
+            if length > 127:
+                more = data[body]
+                if more > 127 or not more:
+                    break
+                length += (more - 1) << 7
+                body += 1
+            end = body + length
+            topic = body + 2
+            payload = topic + (data[body] << 8 | data[body + 1])
+            largest = permits.get(data[topic:payload])
+            if largest is None or end > size:
+                break
+            if head & 6:
+                payload += 2
+                if payload > end or not (data[payload - 2] or data[payload - 1]):
+                    break
+            if is_v5:
+                if payload >= end or data[payload]:
+                    break
+                payload += 1
+            if payload > end or end - payload > largest:
+                break
+            at = end
+            count += 1
+            if is_paced:
+                lane.at = at
+                self._pace(lane, end - payload)
+                if lane.stopped:
+                    break
+        return count, at
 
     def _next_packet(self, lane: Lane) -> bool:
         """Take the next packet, if enough of it is there."""
@@ -308,7 +367,8 @@ class MqttProxy:
         at = body + 2 + (data[body] << 8 | data[body + 1])
         if at > frame.end:
             raise ProtocolFault("topic overruns its packet", body)
-        topic = lane.topic(data[body + 2 : at], body)
+        raw = data[body + 2 : at]
+        topic = lane.topic(raw, body)
         qos, packet_id, alias = head >> 1 & 3, 0, 0
         if qos:
             packet_id = data[at] << 8 | data[at + 1]
@@ -337,8 +397,17 @@ class MqttProxy:
                 self._pass(lane, frame)
             if alias:
                 lane.told[alias] = topic
+            elif decision.permit and decision.up_to_bytes >= 0:
+                self._remember(standing_key(lane.side, head), raw, decision.up_to_bytes)
         if lane is self._up:
             self._pace(lane, request.size_bytes)
+
+    def _remember(self, key: int, raw: bytes, up_to_bytes: int) -> None:
+        if self._gate is not None:
+            permits = self._gate.standing.setdefault(key, {})
+            if len(permits) >= KEPT_TOPICS:
+                permits.clear()
+            permits[raw] = up_to_bytes
 
     def _check_publish(self, lane: Lane, properties: Properties) -> None:
         if lane is self._up and first_property(properties, Property.SUBSCRIPTION_ID):

@@ -103,10 +103,11 @@ def test_gate_counts_and_takes_new_rules_at_once():
     buckets = Buckets(BOOK, 0.0)
     gate = TopicGate(Rulebook(BOOK).rules("d-1"), buckets, 0.0)
     wish = TopicRequest(PUBLISH, "site/d-1/x")
-    assert gate.decide(wish).permit and gate.decide(wish).permit
+    assert gate.decide(wish).permit and gate.decide(wish).up_to_bytes == 100
+    gate.standing[0x30] = {b"site/d-1/x": 100}
     tighter = msgspec.structs.replace(BOOK, grants={}, version=8)
     gate.adopt(Rulebook(tighter).rules("d-1"), buckets, 0.0)
-    assert gate.decide(wish).refuses
+    assert gate.decide(wish).refuses and not gate.standing
     assert gate.counts == {(PUBLISH, "granted", False): 2, (PUBLISH, "no grant", True): 1}
 
 
