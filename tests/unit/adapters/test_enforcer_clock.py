@@ -98,3 +98,16 @@ def test_a_clock_that_is_set_back_gives_no_new_share_of_the_fleet(tmp_path: Path
         assert (await site.enforcer.quarantine(TENANT, asked[3])).status == "applied"
 
     run(tmp_path, scenario)
+
+
+def test_what_the_kernel_holds_longer_than_said_ends_with_a_new_quarantine_and_its_release(tmp_path: Path) -> None:
+    async def scenario(site: MemorySite) -> None:
+        await site.enforcer.hold(TENANT, state(fleet_size=20))
+        await site.enforcer.quarantine(TENANT, action(ttl_s=600.0))
+        site.clock.jump(HOUR)
+        again = action("a-2", ttl_s=600.0)
+        assert (await site.enforcer.quarantine(TENANT, again)).status == "applied"
+        assert (await site.enforcer.release(TENANT, again)).status == "undone"
+        assert await left_s(site) == 0.0
+
+    run(tmp_path, scenario)
