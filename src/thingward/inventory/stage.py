@@ -84,6 +84,7 @@ class _State(msgspec.Struct, kw_only=True):
     records: dict[str, RecordState]
     names: dict[str, dict[str, tuple[str, ...]]]
     owners: dict[str, str]
+    holders: dict[str, str] = {}
     forced: dict[str, str]
     numbered: int
     dropped: dict[str, int]
@@ -172,6 +173,7 @@ class InventoryStage:
                 records=self._records.records,
                 names=self._names.state(),
                 owners={ip: member.anchor for ip, member in evidence.owners.items()},
+                holders=evidence.holders,
                 forced=evidence.forced,
                 numbered=evidence.numbered,
                 dropped=evidence.dropped,
@@ -187,6 +189,7 @@ class InventoryStage:
             raise InvalidInput(f"not a snapshot of the inventory: {error}.") from error
         self.network.restore(kept.network)
         self._evidence.restore(kept.members, kept.owners, kept.forced, kept.numbered, kept.dropped)
+        self._evidence.holders.update(kept.holders)
         self._records.records = kept.records
         self._names.restore(kept.names)
         self._reported = kept.reported
