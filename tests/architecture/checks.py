@@ -88,7 +88,9 @@ MAX_PORT_METHODS = 7
 RUNTIME_SHARE, RUNTIME_FROM_LINES = 0.13, 20_000
 
 # Ports that see no tenant's data: time, opaque bytes, keys; packets, before anyone says whose they are.
-PORTS_WITHOUT_TENANT = frozenset({"Clock", "Journal", "LinkClient", "LinkServer", "PacketSource", "Signer"})
+PORTS_WITHOUT_TENANT = frozenset(
+    {"Authority", "Clock", "Journal", "LinkClient", "LinkServer", "PacketSource", "Signer"}
+)
 METHODS_WITHOUT_TENANT = frozenset({"close", "start", "tenants"})
 
 

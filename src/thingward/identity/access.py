@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from thingward.model.certificate import REGISTRAR
 from thingward.model.errors import Forbidden
 from thingward.model.intent import (
     ApproveProfiles,
+    CreateClaims,
     CreateLoginLink,
     CreateSession,
     CreateToken,
+    DecideEnrolment,
     DeleteRule,
     EditDevice,
     EndSession,
@@ -20,6 +23,7 @@ from thingward.model.intent import (
     Intent,
     IntentBody,
     LoadPacks,
+    NoteCertificates,
     NoteExport,
     PutLimits,
     PutRule,
@@ -29,6 +33,8 @@ from thingward.model.intent import (
     ReleaseDevice,
     RemovePack,
     RemoveSuppression,
+    RequestCertificate,
+    RevokeCertificate,
     RevokeToken,
     SetPassword,
     StartAttack,
@@ -36,6 +42,7 @@ from thingward.model.intent import (
     TestNotification,
     UpdateCase,
     WithdrawApproval,
+    WithdrawClaim,
 )
 from thingward.model.principal import Role
 
@@ -70,8 +77,17 @@ REQUIRED: Final[dict[type[IntentBody], tuple[Role, str]]] = {
     TestNotification: (Role.ADMIN, "settings:write"),
     ExportEvidence: (Role.OPERATOR, "evidence:read"),
     NoteExport: (Role.VIEWER, "devices:read"),
+    CreateClaims: (Role.OPERATOR, "certificates:write"),
+    WithdrawClaim: (Role.OPERATOR, "certificates:write"),
+    DecideEnrolment: (Role.APPROVER, "certificates:write"),
+    RevokeCertificate: (Role.OPERATOR, "certificates:write"),
+    RequestCertificate: (Role.ADMIN, "certificates:write"),
+    NoteCertificates: (Role.ADMIN, "certificates:write"),
     StartAttack: (Role.OPERATOR, "demo:write"),
 }
+
+#: What only the registrar asks for; no operation of the API offers it.
+REGISTRAR_ONLY: Final = (RequestCertificate, NoteCertificates)
 
 #: Scopes of reading; `*` is all of both.
 READ_SCOPES: Final = (
@@ -89,6 +105,7 @@ READ_SCOPES: Final = (
     "captures:read",
     "evidence:read",
     "status:read",
+    "certificates:read",
 )
 ALL_SCOPES: Final = tuple(sorted({*READ_SCOPES, *(scope for _, scope in REQUIRED.values())}))
 
@@ -116,5 +133,7 @@ def verify_allowed(intent: Intent) -> None:
     is_wide = isinstance(body, SuppressFindings) and not body.device
     if is_wide or (isinstance(body, QuarantineDevice) and body.force):
         needed = Role.APPROVER
+    if isinstance(body, REGISTRAR_ONLY) and intent.principal != REGISTRAR:
+        raise Forbidden("only the registrar may ask for this.")
     if not covers(intent.role, needed):
         raise Forbidden(f"this needs the role {needed}; {intent.principal} has {intent.role}.", hint="Ask an admin.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
+from thingward.model.certificate import Certificate, Claim, Enrolment
 from thingward.model.device import Correction, Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.event import Event
@@ -38,6 +39,9 @@ AnyRecord = (
     | SettingValue
     | Learnt
     | Suppression
+    | Claim
+    | Enrolment
+    | Certificate
 )
 
 _encoder = msgspec.msgpack.Encoder()

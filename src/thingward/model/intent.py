@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from thingward.model.action import Limits, ResponseRule
+from thingward.model.certificate import Certificate, RequestSummary, RevocationReason
 from thingward.model.principal import Role
 
 
@@ -228,6 +229,63 @@ class NoteExport(_Intent, frozen=True, kw_only=True, tag="note_export"):
     form: str = ""
 
 
+class NewClaim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is said of a device that is to enrol; `device` is its uid in the inventory, if it is known."""
+
+    name: str
+    serial: str = ""
+    kind: str = ""
+    device: str = ""
+
+
+class CreateClaims(_Intent, frozen=True, kw_only=True, tag="create_claims"):
+    """Make one-time tokens for devices; the answer carries them once, one a line, in the order of the records."""
+
+    claims: tuple[NewClaim, ...]
+    ttl_s: float = 7 * 86400.0
+    needs_approval: bool = False
+
+
+class WithdrawClaim(_Intent, frozen=True, kw_only=True, tag="withdraw_claim"):
+    """Make a claim's token useless; certificates that came of it stay."""
+
+    claim: str
+
+
+class DecideEnrolment(_Intent, frozen=True, kw_only=True, tag="decide_enrolment"):
+    """Approve or refuse an enrolment that waits for a person."""
+
+    enrolment: str
+    is_approved: bool
+    reason: str = ""
+
+
+class RevokeCertificate(_Intent, frozen=True, kw_only=True, tag="revoke_certificate"):
+    """Revoke a certificate for good; its device needs a new claim."""
+
+    certificate: str
+    reason: RevocationReason = "unspecified"
+
+
+class RequestCertificate(_Intent, frozen=True, kw_only=True, tag="request_certificate"):
+    """The registrar asks whether a request may have a certificate; the answer carries the Enrolment.
+
+    Attributes:
+        token: digest of the claim's token, empty on renewal.
+        certificate: serial of the client certificate that the request came with, verified but for time and revocation.
+    """
+
+    request: RequestSummary
+    token: str = ""
+    certificate: str = ""
+
+
+class NoteCertificates(_Intent, frozen=True, kw_only=True, tag="note_certificates"):
+    """The registrar tells which certificates it issued; one that is known already stays as it is."""
+
+    certificates: tuple[Certificate, ...]
+
+
 class StartAttack(_Intent, frozen=True, kw_only=True, tag="start_attack"):
     """Demo only: let one simulated device turn Mirai-like; refused outside the demo."""
 
@@ -262,6 +320,12 @@ IntentBody = (
     | TestNotification
     | ExportEvidence
     | NoteExport
+    | CreateClaims
+    | WithdrawClaim
+    | DecideEnrolment
+    | RevokeCertificate
+    | RequestCertificate
+    | NoteCertificates
     | StartAttack
 )
 

@@ -20,6 +20,8 @@ from thingward.runtime.stages import RoadPlan, Stages, build_stages
 if TYPE_CHECKING:
     from thingward.adapters.event_store.duckdb import DuckdbEventStore
     from thingward.detection.rules import Content
+    from thingward.identity.enrolment import EnrolmentRules
+    from thingward.ports.authority import Authority
     from thingward.ports.control_store import ControlStore
     from thingward.ports.event_store import EventStore
     from thingward.ports.journal import Journal
@@ -120,6 +122,7 @@ def build_desk(settings: Settings, stages: Stages) -> Desk:
     from thingward.adapters.signer.ed25519_file import Ed25519FileSigner
     from thingward.assurance.service import EvidenceService
     from thingward.runtime.desk import Desk
+    from thingward.runtime.desk_enrolment import enrolment_handlers
     from thingward.runtime.desk_identity import identity_handlers
     from thingward.runtime.desk_packs import pack_handlers
     from thingward.runtime.desk_records import record_handlers
@@ -128,11 +131,30 @@ def build_desk(settings: Settings, stages: Stages) -> Desk:
     evidence = EvidenceService(Ed25519FileSigner(settings.home / "evidence.key"), version=__version__)
     handlers = {
         **identity_handlers(),
+        **enrolment_handlers(enrolment_rules(settings)),
         **response_handlers(stages.response.situation),
         **pack_handlers(settings.home),
         **record_handlers(evidence, settings.home / "bundles", demo=settings.site.simulated),
     }
     return Desk(handlers, session_ttl_s=settings.server.session_hours * 3600.0)
+
+
+def enrolment_rules(settings: Settings) -> EnrolmentRules:
+    """Say how long certificates last, and for how long they bring a device back."""
+    from thingward.identity.enrolment import DAY_S, EnrolmentRules
+
+    given = settings.registrar
+    return EnrolmentRules(lifetime_s=given.certificate_days * DAY_S, grace_s=given.grace_days * DAY_S)
+
+
+def open_authority(settings: Settings, now: float) -> Authority:
+    """Open the CA, which only the registrar does; it is made at its first start."""
+    from thingward.adapters.authority.file import FileAuthority
+
+    passphrase = _read_secret(settings.registrar.passphrase_file, "registrar.passphrase_file")
+    return FileAuthority(
+        settings.home / "registrar" / "ca", site=settings.site.name, passphrase=passphrase.encode(), now=now
+    )
 
 
 def build_notifiers(settings: NotifySettings) -> list[Notifier]:

@@ -131,6 +131,32 @@ class EnforceSettings(_Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class RegistrarSettings(_Section, frozen=True, kw_only=True):
+    """Enrolment: certificates for devices."""
+
+    enabled: Annotated[bool, Meta(description="Run the registrar: a CA of its own, EST, OCSP and CRL for devices.")] = (
+        False
+    )
+    host: Annotated[str, Meta(description="Address that devices reach; EST by TLS, OCSP and CRL by HTTP.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(description="TCP port of EST.", ge=1, le=65535)] = 8444
+    status_port: Annotated[int, Meta(description="TCP port of OCSP and CRL.", ge=1, le=65535)] = 8445
+    name: Annotated[
+        str,
+        Meta(description="Name or address by which devices reach it, written into certificates; empty: this host's."),
+    ] = ""
+    certificate_days: Annotated[
+        float, Meta(description="How long a device's certificate lasts, less up to a tenth at random.", gt=0, le=825)
+    ] = 30.0
+    grace_days: Annotated[
+        float, Meta(description="How long after its end a certificate still brings its device back.", ge=0)
+    ] = 30.0
+    passphrase_file: Annotated[
+        str, Meta(description="File with the passphrase that encrypts the CA's keys, owner-only; empty: none.")
+    ] = ""
+
+
 class LimitSettings(_Section, frozen=True, kw_only=True):
     """Bounds of automatic and manual response; may be changed in the console, these are the first values."""
 
@@ -200,6 +226,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     sensor: SensorSettings = SensorSettings()
     enforce: EnforceSettings = EnforceSettings()
+    registrar: RegistrarSettings = RegistrarSettings()
     limits: LimitSettings = LimitSettings()
     notify: NotifySettings = NotifySettings()
 

@@ -276,7 +276,8 @@ def test_a_migration_fills_what_records_are_found_by(tmp_path: Path) -> None:
         for table, field in (("device", "maker"), ("device", "device_class"), ("finding", "suppressed")):
             connection.exec_driver_sql(f"drop index ix_{table}_{field}")
             connection.exec_driver_sql(f"alter table {table} drop column by_{field}")
-        connection.exec_driver_sql("drop table suppression")
+        for table in ("suppression", "claim", "enrolment", "certificate"):
+            connection.exec_driver_sql(f"drop table {table}")
         connection.exec_driver_sql("update alembic_version set version_num = '0001'")
     engine.dispose()
     store = open_store(url)

@@ -36,7 +36,7 @@ from thingward.model.record import Record
 from thingward.ports.control_store import Delete, Page, Put, R
 
 #: Newest revision in `migrations/versions`.
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 BUSY_TIMEOUT_MS: Final = 5000
 
 _json = msgspec.json.Encoder(order="deterministic")

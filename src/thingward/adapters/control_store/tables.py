@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from thingward.model.action import Action, Approval, Outcome, ResponseRule
+from thingward.model.certificate import Certificate, Claim, Enrolment
 from thingward.model.device import Correction, Device, Site
 from thingward.model.errors import InvalidInput
 from thingward.model.finding import Case, Finding, Suppression
@@ -38,6 +39,9 @@ INDEXED: Final[dict[type[Record], tuple[str, ...]]] = {
     AuditEntry: ("principal", "action", "target", "result", "request"),
     LedgerEntry: ("kind", "record", "sequence"),
     SettingValue: ("name",),
+    Claim: ("digest", "device", "name", "state"),
+    Enrolment: ("claim", "device", "key", "state"),
+    Certificate: ("device", "enrolment", "identity", "key", "state"),
 }
 
 #: Fields whose text `search` looks through; never a secret or the digest of one.
@@ -60,6 +64,9 @@ SEARCHED: Final[dict[type[Record], tuple[str, ...]]] = {
     AuditEntry: ("principal", "action", "target", "result", "detail", "address"),
     LedgerEntry: ("kind", "record"),
     SettingValue: ("name", "value"),
+    Claim: ("uid", "name", "serial", "kind", "device", "by"),
+    Enrolment: ("uid", "name", "identity", "serial", "kind", "device", "address"),
+    Certificate: ("uid", "name", "identity", "device", "kind"),
 }
 
 #: Fields that are compared without regard to case.

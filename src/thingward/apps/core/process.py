@@ -27,6 +27,7 @@ from thingward.apps.core.recover import Recovered, Recovery, adopt_safely
 from thingward.apps.core.retention import Ages, outdated
 from thingward.apps.core.shelf import PackShelf
 from thingward.model.action import Action, Approval, EnforcementState, Outcome
+from thingward.model.certificate import Claim
 from thingward.model.codec import encode_batch
 from thingward.model.errors import ThingwardError
 from thingward.model.finding import Case, Finding
@@ -56,7 +57,7 @@ from thingward.runtime.derived import preview_of, state_of
 from thingward.runtime.notify import Dispatcher, NotifySettings, Outbox, OutboxFile
 
 #: Kinds that never leave core through the live stream.
-PRIVATE: Final = (Observation, Learnt, Principal, Token, Session, SettingValue, AuditEntry, LedgerEntry)
+PRIVATE: Final = (Observation, Learnt, Principal, Token, Session, Claim, SettingValue, AuditEntry, LedgerEntry)
 #: Kinds that ways out for records get (syslog, OCSF lines).
 EXPORTED: Final = (Finding, Case, Action, Outcome, Approval, AuditEntry)
 LIVE_BATCH: Final = 500

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from thingward.model.action import Action, ActionState, Approval, Outcome
+from thingward.model.certificate import Claim
 from thingward.model.finding import Case, Finding
 from thingward.model.principal import Session
 from thingward.model.profile import MudProfile
@@ -19,6 +20,8 @@ R = TypeVar("R", bound=Record)
 #: Records forgotten in one go; the rest goes an hour later.
 MOST_AT_ONCE: Final = 20_000
 DAY_S: Final = 86_400.0
+#: Claims are forgotten this long after their end.
+CLAIM_DAYS: Final = 30.0
 _PAGE: Final = 500
 _OVER: Final = frozenset({ActionState.UNDONE, ActionState.EXPIRED, ActionState.REFUSED, ActionState.FAILED})
 
@@ -40,6 +43,7 @@ def outdated(control: ControlStore, tenant: str, now: float, ages: Ages) -> list
     """Give kind and uid of the records to forget now, bounded; a case goes before what belongs to it."""
     parts = (
         _sessions(control, tenant, now),
+        _claims(control, tenant, now - CLAIM_DAYS * DAY_S),
         _cases(control, tenant, now - ages.case_days * DAY_S),
         _findings(control, tenant, now - ages.finding_days * DAY_S),
         _actions(control, tenant, now - ages.case_days * DAY_S),
@@ -52,6 +56,10 @@ def outdated(control: ControlStore, tenant: str, now: float, ages: Ages) -> list
 
 def _sessions(control: ControlStore, tenant: str, now: float) -> Iterator[Record]:
     return (row for row in _older(control, tenant, Session, now) if row.expires < now - DAY_S)
+
+
+def _claims(control: ControlStore, tenant: str, before: float) -> Iterator[Record]:
+    return (row for row in _older(control, tenant, Claim, before) if row.expires < before)
 
 
 def _cases(control: ControlStore, tenant: str, before: float) -> Iterator[Record]:

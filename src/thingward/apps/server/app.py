@@ -17,6 +17,7 @@ from litestar.static_files import create_static_files_router
 from thingward.apps.server.api import (
     actions,
     devices,
+    enrolment,
     events,
     evidence,
     findings,
@@ -55,6 +56,7 @@ API_HANDLERS = (
     *actions.HANDLERS,
     *rules.HANDLERS,
     *packs.HANDLERS,
+    *enrolment.HANDLERS,
     *events.HANDLERS,
     *observations.HANDLERS,
     *people.HANDLERS,

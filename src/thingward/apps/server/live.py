@@ -25,7 +25,7 @@ STREAM_LIMIT: Final = 64
 BEAT_S: Final = 15.0
 RETRY_S: Final = 2.0
 #: Never sent to streams: they hold digests of secrets.
-PRIVATE: Final = frozenset({"principal", "token", "session", "observation", "audit", "ledger", "setting"})
+PRIVATE: Final = frozenset({"principal", "token", "session", "claim", "observation", "audit", "ledger", "setting"})
 
 _log = structlog.get_logger("server")
 

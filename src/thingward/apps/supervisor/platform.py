@@ -174,6 +174,8 @@ class Platform:
             specs.append(spec(f"sensor:{interface}", "--interface", interface, order=0))
         if follows_logs(self._settings):
             specs.append(spec("logs", order=0))
+        if self._settings.registrar.enabled:
+            specs.append(spec("registrar", order=1))
         return specs
 
     def _ping(self, name: str) -> Probe:

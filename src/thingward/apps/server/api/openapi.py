@@ -23,6 +23,7 @@ TAGS: Final = {
     "cases": "Findings of one device that belong together, and what was done.",
     "actions": "Bounded steps with an end and an undo, and what is in force.",
     "approvals": "A person's consent that a profile is enforced.",
+    "enrolment": "Claims, enrolments and certificates of devices.",
     "rules": "Response rules, limits, the never-block list.",
     "settings": "Settings and test messages.",
     "events": "Normalised events (OCSF), in pages or as they pass.",

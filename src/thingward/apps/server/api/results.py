@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from thingward.apps.server.api.schemas import Result, session_view, token_view, user_view
+from thingward.apps.server.api.schemas import Result, claim_view, session_view, token_view, user_view
 from thingward.apps.server.deps import Ask
 from thingward.apps.server.present import explicit
+from thingward.model.certificate import Claim
 from thingward.model.intent import IntentBody
 from thingward.model.principal import Principal, Session, Token
 
@@ -20,6 +21,8 @@ def public(record: object) -> Any:
         return explicit(token_view(record))
     if isinstance(record, Session):
         return explicit(session_view(record))
+    if isinstance(record, Claim):
+        return explicit(claim_view(record))
     return explicit(record)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from thingward.apps.server.backend import ProcessHealth, SourceHealth
+from thingward.model.certificate import Claim, RevocationReason
 from thingward.model.principal import Principal, Role, Session, Token
 from thingward.ports.control_store import Page
 from thingward.ports.enforcer import EnforcerStatus
@@ -277,6 +278,72 @@ class SessionMade(msgspec.Struct, frozen=True, kw_only=True):
     csrf: Annotated[str, Meta(description="Send it as `X-CSRF-Token` with every change that uses the cookie.")]
 
 
+class ClaimBody(_Request, frozen=True, kw_only=True):
+    """A device that is to enrol."""
+
+    name: Annotated[
+        str,
+        Meta(min_length=1, max_length=64, description="Common name of its certificate.", examples=["pump-7"]),
+    ]
+    serial: Annotated[str, Meta(max_length=64, description="The maker's serial number.")] = ""
+    kind: Annotated[str, Meta(max_length=64, examples=["pump"])] = ""
+    device: Annotated[str, Meta(max_length=120, description="Its uid, if it is in the inventory.")] = ""
+
+
+class ClaimsBody(_Request, frozen=True, kw_only=True):
+    """Devices that are to enrol: as a list, or as the text of a CSV file."""
+
+    claims: Annotated[tuple[ClaimBody, ...], Meta(max_length=10_000)] = ()
+    csv: Annotated[
+        str,
+        Meta(
+            description="A header line with `name` and any of `serial`, `kind`, `device`, then a line for each device.",
+            examples=["name,serial\npump-7,A1700\n"],
+        ),
+    ] = ""
+    ttl_s: Annotated[float, Meta(gt=0, le=366 * 86400.0, description="How long the tokens can be used.")] = 7 * 86400.0
+    needs_approval: Annotated[bool, Meta(description="A person decides once the device has asked.")] = False
+
+
+class ClaimView(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="claim"):
+    """A claim, without its token."""
+
+    uid: str
+    name: str
+    time: float
+    expires: float
+    state: Annotated[
+        Literal["open", "bound", "withdrawn"], Meta(description="`bound`: a key came and no other may use it.")
+    ]
+    serial: str = ""
+    kind: str = ""
+    device: str = ""
+    needs_approval: bool = False
+    key: Annotated[str, Meta(description="SHA-256 of the public key that it is bound to.")] = ""
+    by: str = ""
+
+
+class ClaimsMade(msgspec.Struct, frozen=True, kw_only=True):
+    """New claims: the tokens are shown this once."""
+
+    claims: tuple[ClaimView, ...]
+    tokens: Annotated[tuple[str, ...], Meta(description="In the order of the claims.", examples=[["twc_..."]])]
+    dry_run: Annotated[bool, Meta(description="Nothing was made.")] = False
+    plan: tuple[str, ...] = ()
+
+
+class Reason(_Request, frozen=True, kw_only=True):
+    """Why, kept with the decision."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class Revoke(_Request, frozen=True, kw_only=True):
+    """Why a certificate is revoked (RFC 5280 section 5.3.1)."""
+
+    reason: RevocationReason = "unspecified"
+
+
 class LinkMade(msgspec.Struct, frozen=True, kw_only=True):
     """A one-time login link: whoever opens it first within 15 minutes signs in."""
 
@@ -340,6 +407,11 @@ def pack_view(info: PackInfo, now: float) -> PackView:
         refused=info.refused,
         confidence=info.confidence,
     )
+
+
+def claim_view(row: Claim) -> ClaimView:
+    """Show a claim without its digest."""
+    return ClaimView(**{name: getattr(row, name) for name in ClaimView.__struct_fields__})
 
 
 def user_view(row: Principal) -> UserView:

@@ -1,0 +1,1 @@
+"""Certificate authorities: where the keys are that sign devices' certificates."""
