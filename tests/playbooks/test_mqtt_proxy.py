@@ -405,6 +405,14 @@ def test_blocked_writes_pause_the_other_side():
     book >> call("write_blocked", Side.CLIENT) << Pause(Side.BROKER) << None
 
 
+def test_client_that_does_not_read_its_refusals_is_not_read_either():
+    book = opened(5, limits=ProxyLimits(max_pending=2))
+    book >> call("write_blocked", Side.CLIENT) << Pause(Side.BROKER)
+    bad = encode_packet(Publish(topic="secret", qos=1, packet_id=1), 5)
+    book >> client(bad * 3) << Judged << ToClient << Judged << ToClient << Pause(Side.CLIENT) << None
+    book >> call("write_ready", Side.CLIENT) << Judged << ToClient << Resume(Side.CLIENT) << Resume(Side.BROKER) << None
+
+
 def test_kick():
     opened(5) >> call("kick", "quarantine") << to_client(Disconnect(code=0x98)) << Close("quarantine", 0x98) << None
     opened(4) >> call("kick", "quarantine") << Close("quarantine", 0x98) << None

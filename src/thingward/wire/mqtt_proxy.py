@@ -102,7 +102,7 @@ class MqttProxy:
 
     Attributes:
         state: where the connection is.
-        connect: the client's CONNECT once it was read.
+        connect: the client's CONNECT once it was read; later without will and password.
     """
 
     def __init__(self, door: AdmitAtDoor, limits: ProxyLimits | None = None) -> None:
@@ -116,6 +116,7 @@ class MqttProxy:
         self._up, self._down = Lane(Side.CLIENT), Lane(Side.BROKER)
         self._lane = self._up
         self._now = 0.0
+        self._unread = 0  # answers of the gateway's own since the client takes no more
         self._out: list[Command] = []
         # SUBSCRIBEs that were sent on with filters left out: the codes of the refused, None where the broker answers.
         self._pending: dict[int, list[int | None]] = {}
@@ -143,6 +144,9 @@ class MqttProxy:
 
     def write_ready(self, side: Side) -> list[Command]:
         """Say that a side takes bytes again."""
+        if side is Side.CLIENT:
+            self._unread = 0
+            self._release(self._up, "answers")
         if self.state is not State.CLOSED:
             self._release(self._down if side is Side.CLIENT else self._up, "write")
         return self._drain()
@@ -226,6 +230,10 @@ class MqttProxy:
                 self._end("too many answers wait", QUOTA)
         else:
             self._say(lane.to(data))
+        if lane is self._down and "write" in lane.holds:
+            self._unread += 1
+            if self._unread >= self._limits.max_pending:
+                self._hold(self._up, "answers")
 
     def _other(self, lane: Lane) -> Lane:
         return self._down if lane is self._up else self._up
@@ -492,6 +500,7 @@ class MqttProxy:
                 return
         self._down.alias_maximum = first_property(connect.properties, Property.TOPIC_ALIAS_MAXIMUM)
         self._down.largest = first_property(connect.properties, Property.MAXIMUM_PACKET_SIZE, MAX_VARINT)
+        self.connect = msgspec.structs.replace(connect, will=None, password=None)
         self.state = State.CONNECTING
         if admission.user is None and admission.password is None:
             self._pass(lane, frame)
