@@ -63,3 +63,17 @@ def test_containment_is_brute_force(wanted, texts):
     expected = {str(place) for place, text in enumerate(texts) if names <= covered(text)}
     found = [grant.name for grant in trie.containing(wanted)]
     assert set(found) == expected and len(found) == len(expected)
+
+
+@given(st.lists(filters(), min_size=1, max_size=6), filters(), st.sampled_from(NAMES))
+def test_placeholders_mean_their_values(texts, wanted, name):
+    filled = {"${device}": "a", "x-${class}": "b"}
+    names = {"a": "${device}", "b": "x-${class}"}
+    templates = ["/".join(names.get(level, level) for level in text.split("/")) for text in texts]
+    plain = TopicTrie(Grant(name=str(place), filter=text) for place, text in enumerate(texts))
+    slotted = TopicTrie(Grant(name=str(place), filter=text) for place, text in enumerate(templates))
+    for ask, answer in (
+        (plain.match(name), slotted.match(name, filled)),
+        (plain.containing(wanted), slotted.containing(wanted, filled)),
+    ):
+        assert {grant.name for grant in ask} == {grant.name for grant in answer} and len(ask) == len(answer)

@@ -1,12 +1,13 @@
 """May this device do that with this topic: a snapshot's grants, compiled into tries and asked per message.
 
-`Rulebook` holds a snapshot; `Rulebook.rules(device)` compiles one device's grants when it connects; `decide` answers.
+`Rulebook` holds a snapshot; `Rulebook.rules(device)` fills in one device's names when it connects; `decide` answers.
 `TopicGate` is one connection's: rules that can be exchanged while it lives, rate limits, counts. Nothing here waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -25,41 +26,57 @@ from thingward.model.topic_access import (
 
 KEPT_ANSWERS: Final = 256
 MAX_GRANTS: Final = 4096
+MAX_LEVELS: Final = 128
 ANY_BYTES: Final = 268_435_455
 PLACEHOLDERS: Final = ("device", "client_id", "user", "class")
 STRANGER: Final = DeviceAccess(door=Door.GUEST)
 
 
+Filled = Mapping[str, str | None]
+
+
 class _Node:
-    __slots__ = ("below", "ends", "rest")
+    __slots__ = ("below", "ends", "rest", "slots")
 
     def __init__(self) -> None:
         self.below: dict[str, _Node] = {}
+        self.slots: dict[str, _Node] = {}
         self.ends: list[Grant] = []
         self.rest: list[Grant] = []
 
 
 class TopicTrie:
-    """Grants by their filters' levels; built once, then only read."""
+    """Grants by their filters' levels; built once, then only read, and shared by all devices that have these grants.
+
+    Levels with placeholders stay as they are: what they mean for a device (`Filled`, by level) comes with the question.
+
+    Attributes:
+        templates: the levels with placeholders.
+        unusable: names of grants that are no topic filters.
+    """
 
     def __init__(self, grants: Iterable[Grant]) -> None:
         self._root = _Node()
-        self._size = 0
+        self.templates: frozenset[str] = frozenset()
+        self.unusable: tuple[str, ...] = ()
         for grant in grants:
-            self._add(grant)
-
-    def __len__(self) -> int:
-        return self._size
+            if is_filter(grant.filter):
+                self._add(grant)
+            else:
+                self.unusable += (grant.name,)
 
     def _add(self, grant: Grant) -> None:
         levels = grant.filter.split("/")
         node = self._root
         for level in levels[:-1] if levels[-1] == "#" else levels:
-            node = node.below.setdefault(level, _Node())
+            where = node.below
+            if "${" in level:
+                where = node.slots
+                self.templates |= {level}
+            node = where.setdefault(level, _Node())
         (node.rest if levels[-1] == "#" else node.ends).append(grant)
-        self._size += 1
 
-    def match(self, topic: str) -> list[Grant]:
+    def match(self, topic: str, filled: Filled = MappingProxyType({})) -> list[Grant]:
         """Give the grants whose filter matches a topic name; wildcards do not reach names that begin with `$`."""
         nodes, found, exact = [self._root], [], topic.startswith("$")
         for level in topic.split("/"):
@@ -68,6 +85,8 @@ class TopicTrie:
                 below = node.below
                 if (child := below.get(level)) is not None:
                     after.append(child)
+                if node.slots:
+                    after += [child for text, child in node.slots.items() if filled.get(text) == level]
                 if exact:
                     continue
                 if node.rest:
@@ -82,7 +101,7 @@ class TopicTrie:
             found += node.rest
         return found
 
-    def containing(self, topic_filter: str) -> list[Grant]:
+    def containing(self, topic_filter: str, filled: Filled = MappingProxyType({})) -> list[Grant]:
         """Give the grants whose filter matches every topic name that the given filter matches.
 
         Of a filter, `+` lies within `+` and `#` alone, and `#` within `#` alone; but at the top `#` and `+/#` are the
@@ -90,7 +109,7 @@ class TopicTrie:
         """
         levels = topic_filter.split("/")
         if levels[-1] != "#" and "+" not in levels:
-            return self.match(topic_filter)
+            return self.match(topic_filter, filled)
         nodes, found = [self._root], []
         for depth, level in enumerate(levels):
             exact = depth == 0 and level.startswith("$")
@@ -100,15 +119,18 @@ class TopicTrie:
                 plus = self._root.below.get("+") if depth == 0 else None
                 return found + (plus.rest if plus is not None else [])
             wanted = ("+",) if level == "+" else (level,) if exact else (level, "+")
-            nodes = [node.below[key] for node in nodes for key in wanted if key in node.below]
+            after = [node.below[key] for node in nodes for key in wanted if key in node.below]
+            if level != "+":
+                after += [each for node in nodes for text, each in node.slots.items() if filled.get(text) == level]
+            nodes = after
         return found + [grant for node in nodes for grant in (*node.ends, *node.rest)]
 
 
 class DeviceRules(msgspec.Struct, frozen=True, kw_only=True):
-    """One device's compiled part of a snapshot.
+    """One device's part of a snapshot.
 
     Attributes:
-        skipped: names of grants that could not be used, because a placeholder has no value that fits a topic level.
+        filled: what levels with placeholders mean for it; None grants nothing.
     """
 
     version: int
@@ -116,11 +138,16 @@ class DeviceRules(msgspec.Struct, frozen=True, kw_only=True):
     enforced: bool
     publish: TopicTrie
     subscribe: TopicTrie
-    skipped: tuple[str, ...] = ()
+    filled: Filled = MappingProxyType({})
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Levels that grant nothing, because a placeholder has no value that fits a topic level."""
+        return tuple(sorted(text for text, value in self.filled.items() if value is None))
 
 
-def expand_filter(text: str, values: Mapping[str, str]) -> str | None:
-    """Put values in for placeholders; None where one is unknown, empty, or would add levels or wildcards."""
+def fill_level(text: str, values: Mapping[str, str]) -> str | None:
+    """Put values in for placeholders; None where one is empty or would add levels or wildcards."""
     for name in PLACEHOLDERS:
         mark = f"${{{name}}}"
         if mark in text:
@@ -128,27 +155,28 @@ def expand_filter(text: str, values: Mapping[str, str]) -> str | None:
             if not value or any(sign in value for sign in "/+#$\0"):
                 return None
             text = text.replace(mark, value)
-    return None if "${" in text else text
+    return text
 
 
 def is_filter(text: str) -> bool:
-    """Tell whether a grant's text is a topic filter: `+` and `#` alone in their level, `#` last."""
+    """Tell whether a grant's text is a topic filter: `+` and `#` alone in their level, `#` last, known placeholders."""
     levels = text.split("/")
-    return (
-        bool(text)
-        and all(level in ("+", "#") or not ("+" in level or "#" in level) for level in levels)
-        and "#" not in levels[:-1]
-    )
+    bare = text
+    for name in PLACEHOLDERS:
+        bare = bare.replace(f"${{{name}}}", "")
+    wild = all(level in ("+", "#") or not ("+" in level or "#" in level) for level in levels)
+    return bool(text) and wild and "#" not in levels[:-1] and "${" not in bare and len(levels) <= MAX_LEVELS
 
 
 class Rulebook:
-    """A snapshot, ready to be asked for any device."""
+    """A snapshot, ready to be asked for any device; devices with the same sets of grants share their tries."""
 
     def __init__(self, snapshot: AccessSnapshot) -> None:
         self.snapshot = snapshot
+        self._tries: dict[tuple[str, ...], tuple[TopicTrie, TopicTrie]] = {}
 
     def rules(self, device: str, client_id: str = "", user: str = "") -> DeviceRules:
-        """Compile a device's grants; a device that no record names gets the strangers'.
+        """Give a device's rules; a device that no record names gets the strangers' grants.
 
         Args:
             client_id, user: as it connected; they fill placeholders.
@@ -158,22 +186,25 @@ class Rulebook:
         sets = book.strangers if access is None else access.grants
         access = access or STRANGER
         values = {"device": device, "client_id": client_id, "user": user, "class": access.device_class}
-        usable: list[Grant] = []
-        skipped: list[str] = []
-        for grant in [grant for name in sets for grant in book.grants.get(name, ())][:MAX_GRANTS]:
-            text = expand_filter(grant.filter, values)
-            if text is None or not is_filter(text):
-                skipped.append(grant.name)
-            else:
-                usable.append(grant if text == grant.filter else msgspec.structs.replace(grant, filter=text))
+        publish, subscribe = self.tries(sets)
+        levels = publish.templates | subscribe.templates
         return DeviceRules(
             version=book.version,
             access=access,
             enforced=book.modes.get(access.door) is Mode.ENFORCE,
-            publish=TopicTrie(grant for grant in usable if grant.publish),
-            subscribe=TopicTrie(grant for grant in usable if grant.subscribe),
-            skipped=tuple(skipped),
+            publish=publish,
+            subscribe=subscribe,
+            filled={level: fill_level(level, values) for level in levels},
         )
+
+    def tries(self, sets: tuple[str, ...]) -> tuple[TopicTrie, TopicTrie]:
+        """Compile some sets of grants, for publications and for subscriptions; a set that is not there is empty."""
+        found = self._tries.get(sets)
+        if found is None:
+            grants = [grant for name in sets for grant in self.snapshot.grants.get(name, ())][:MAX_GRANTS]
+            publish = TopicTrie(grant for grant in grants if grant.publish)
+            found = self._tries[sets] = (publish, TopicTrie(grant for grant in grants if grant.subscribe))
+        return found
 
 
 def decide(request: TopicRequest, rules: DeviceRules) -> TopicDecision:
@@ -189,10 +220,10 @@ def decide(request: TopicRequest, rules: DeviceRules) -> TopicDecision:
 
 def _candidates(request: TopicRequest, rules: DeviceRules) -> list[Grant]:
     if request.operation is Operation.PUBLISH:
-        return rules.publish.match(request.topic)
+        return rules.publish.match(request.topic, rules.filled)
     if request.operation is Operation.RECEIVE:
-        return rules.subscribe.match(request.topic)
-    return rules.subscribe.containing(request.topic)
+        return rules.subscribe.match(request.topic, rules.filled)
+    return rules.subscribe.containing(request.topic, rules.filled)
 
 
 def _judge(request: TopicRequest, grants: list[Grant], enforced: bool) -> TopicDecision:

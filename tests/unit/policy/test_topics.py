@@ -90,13 +90,24 @@ def test_a_stranger_is_a_guest():
 @pytest.mark.parametrize("client_id", ["#", "+", "a/b", "", "${device}", "$SYS"])
 def test_a_name_cannot_widen_a_grant(client_id):
     rules = Rulebook(BOOK).rules("d-9", client_id=client_id)
-    assert rules.skipped == ("hello",) and not len(rules.publish)
+    assert rules.unfilled == ("${client_id}",)
+    for topic in (f"guest/{client_id}", "guest/x", "guest/", "guest", "guest/${client_id}"):
+        assert not decide(TopicRequest(PUBLISH, topic), rules).permit
 
 
 @pytest.mark.parametrize("text", ["a/#/b", "a#", "+a", "", "a/${other}"])
 def test_a_grant_that_is_no_filter_grants_nothing(text):
     book = msgspec.structs.replace(BOOK, grants={"sensors": (Grant(name="odd", filter=text, publish=True),)})
-    assert Rulebook(book).rules("d-1").skipped == ("odd",)
+    rules = Rulebook(book).rules("d-1")
+    assert rules.publish.unusable == ("odd",)
+    assert not decide(TopicRequest(PUBLISH, text), rules).permit
+
+
+def test_devices_with_the_same_grants_share_their_tries():
+    book = Rulebook(BOOK)
+    one, other = book.rules("d-1"), book.rules("d-2")
+    assert one.publish is other.publish and one.filled != other.filled
+    assert decide(TopicRequest(PUBLISH, "site/d-1"), other).reason == "no grant"
 
 
 def test_gate_counts_and_takes_new_rules_at_once():
