@@ -118,6 +118,15 @@ def test_an_identifier_used_again_is_no_longer_refused():
     book >> client(release) << to_broker(release) << None
 
 
+def test_a_standing_permit_does_not_hide_an_identifier_used_again():
+    book = opened(4)
+    book >> client(Publish(topic="a", qos=2, packet_id=1)) << ToBroker
+    book >> client(Publish(topic="secret", qos=2, packet_id=3)) << Judged << ToClient
+    publish, release = Publish(topic="a", qos=2, packet_id=3), Ack(kind=Kind.PUBREL, packet_id=3)
+    book >> client(publish) << to_broker(publish)
+    book >> client(release) << to_broker(release) << None
+
+
 def test_old_clients_may_be_disconnected_instead():
     limits = ProxyLimits(old_refusal=OldRefusal.DISCONNECT)
     book = opened(4, limits=limits)
@@ -144,6 +153,20 @@ def test_subscription_keeps_what_is_permitted_and_merges_the_answer(version):
     answer = Codes(kind=Kind.SUBACK, packet_id=5, codes=bytes([1, 0, 0x80]))
     merged = Codes(kind=Kind.SUBACK, packet_id=5, codes=bytes([1, refused, 0, refused, 0x80]))
     book >> broker(answer) << to_client(merged) << None
+    book >> broker(answer) << to_client(answer) << None
+
+
+def test_last_subscription_under_an_identifier_counts():
+    book = opened(5)
+    (
+        book
+        >> client(Subscribe(packet_id=5, subscriptions=(Subscription("a"), Subscription("secret"))))
+        << Judged
+        << ToBroker
+    )
+    again = Subscribe(packet_id=5, subscriptions=(Subscription("b"),))
+    book >> client(again) << to_broker(again)
+    answer = Codes(kind=Kind.SUBACK, packet_id=5, codes=b"\0")
     book >> broker(answer) << to_client(answer) << None
 
 
