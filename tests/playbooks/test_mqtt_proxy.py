@@ -156,6 +156,12 @@ def test_subscription_keeps_what_is_permitted_and_merges_the_answer(version):
     book >> broker(answer) << to_client(answer) << None
 
 
+def test_only_mqtt_3_1_may_repeat_a_subscription():
+    again = b"\x8a" + encode_packet(Subscribe(packet_id=5, subscriptions=(Subscription("a"),)), 4)[1:]
+    opened(3) >> client(again) << to_broker(again) << None
+    opened(4) >> client(again) << Broken << Close << None
+
+
 def test_last_subscription_under_an_identifier_counts():
     book = opened(5)
     (

@@ -275,7 +275,7 @@ def first_size(up: bytes) -> int:
 def topics_in(stream: bytes, version: int) -> list[str]:
     """Read a stream as its receiver would; what is cut off at the end is left."""
     found, aliases, at = [], {}, 0
-    while (frame := frame_at(stream, at)) is not None and frame.end <= len(stream):
+    while (frame := frame_at(stream, at, version)) is not None and frame.end <= len(stream):
         packet = decode_packet(stream[at : frame.end], version)
         assert not isinstance(packet, Malformed), packet
         if isinstance(packet, Publish):

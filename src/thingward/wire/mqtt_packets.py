@@ -195,7 +195,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
-def frame_at(data: bytes, offset: int) -> Frame | None:
+def frame_at(data: bytes, offset: int, version: int = 4) -> Frame | None:
     """Read the fixed header at an offset; None while it is incomplete; raises ProtocolFault where it is illegal."""
     if offset >= len(data):
         return None
@@ -203,19 +203,19 @@ def frame_at(data: bytes, offset: int) -> Frame | None:
     if length < 0:
         return None
     head = data[offset]
-    check_head(head, offset)
+    check_head(head, offset, version)
     return Frame(head, offset, body, body + length)
 
 
-def check_head(head: int, offset: int) -> None:
-    """Refuse illegal types and flags."""
+def check_head(head: int, offset: int, version: int = 4) -> None:
+    """Refuse illegal types and flags; in 3.1, PUBREL, SUBSCRIBE and UNSUBSCRIBE may say DUP."""
     kind = head >> 4
     if kind == Kind.PUBLISH:
         if head & 6 == 6:
             raise ProtocolFault("QoS 3", offset)
         if head & 14 == 8:
             raise ProtocolFault("DUP at QoS 0", offset)
-    elif not kind or head & 15 != _FLAGS.get(kind, 0):
+    elif not kind or (head & 7 if version == 3 and kind in _FLAGS else head & 15) != _FLAGS.get(kind, 0):
         raise ProtocolFault("bad type or flags", offset)
 
 
@@ -226,7 +226,7 @@ def decode_packet(data: bytes, version: int) -> Packet | Malformed:
         version: 3, 4 or 5, as the CONNECT said; for CONNECT itself it does not matter.
     """
     try:
-        frame = frame_at(data, 0)
+        frame = frame_at(data, 0, version)
         if frame is None or frame.end != len(data):
             raise ProtocolFault("not one whole packet")
         return read_packet(data, frame, version)

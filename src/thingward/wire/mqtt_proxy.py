@@ -311,7 +311,7 @@ class MqttProxy:
 
     def _next_packet(self, lane: Lane) -> bool:
         """Take the next packet, if enough of it is there."""
-        frame = frame_at(lane.data, lane.at)
+        frame = frame_at(lane.data, lane.at, self._version)
         if frame is None:
             lane.need = len(lane.data) - lane.at + 1
             return False
