@@ -41,7 +41,7 @@ def filters(draw):
     levels = draw(st.lists(st.sampled_from([*WORDS, "+", "+"]), min_size=0, max_size=3))
     if not levels or draw(st.booleans()):
         levels.append("#" if draw(st.booleans()) else "a")
-    return "/".join(levels)
+    return "/".join(levels) or "/"  # an empty one is no filter
 
 
 def covered(topic_filter: str) -> frozenset[str]:
