@@ -14,7 +14,7 @@ from thingward.inventory.network import Network
 from thingward.inventory.reconcile import Cluster, partition
 from thingward.inventory.standing import Standing
 from thingward.model.device import Attribute, Correction, Device, DeviceClass
-from thingward.model.ids import Tenant, Uid
+from thingward.model.ids import Tenant, Uid, device_uid
 
 MAX_EVIDENCE: Final = 64
 MAX_NAMES: Final = 8
@@ -225,8 +225,34 @@ class RecordBook:
     def all(self) -> tuple[Device, ...]:
         """Give every standing record, by the time of first activity."""
         records = self.records.values()
-        standing = [self._device(record) for record in records if not record.into and not self._is_candidate(record)]
-        return tuple(sorted(standing, key=lambda device: (device.first_seen, device.uid)))
+        standing: list[Device] = []
+        candidates: list[Member] = []
+        for record in records:
+            if record.into:
+                continue
+            if self._is_candidate(record):
+                candidates += [self._evidence.members[anchor] for anchor in record.anchors]
+            else:
+                standing.append(self._device(record))
+        standing.sort(key=lambda device: (device.first_seen, device.uid))
+        return (*standing, self._passers(candidates)) if candidates else tuple(standing)
+
+    def _passers(self, candidates: list[Member]) -> Device:
+        """Give one record for all random addresses that only probed: nobody knows how few stations they are."""
+        last = max(member.last for member in candidates)
+        return Device(
+            uid=device_uid(self._tenant, self._site, "passers"),
+            tenant=self._tenant,
+            time=last,
+            source=self._producer,
+            site=self._site,
+            macs=tuple(sorted(member.mac for member in candidates)),
+            names=("random addresses that only probed",),
+            first_seen=min(member.first for member in candidates),
+            last_seen=last,
+            randomised=True,
+            group=True,
+        )
 
     def _device(self, record: RecordState) -> Device:
         members = [self._evidence.members[anchor] for anchor in record.anchors if anchor in self._evidence.members]

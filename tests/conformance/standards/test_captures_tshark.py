@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from thingward.inventory.stage import InventoryStage
 from thingward.model.columns import NO_MAC, mac_text
 from thingward.model.observation import FlowData, Observation
 from thingward.sensing.flows import FlowLimits
+from thingward.sensing.normalise import NormaliseStage
 from thingward.sensing.sensor import Sensor, SensorLimits
 from thingward.wire.capture import SNIFF_BYTES, NotACapture, is_capture
 from thingward.wire.capture_read import CaptureReader
@@ -72,6 +74,7 @@ def compare(path: Path, lines: list[list[str]], is_one: bool, senders: set[str])
     mine: list[tuple[int, int, int]] = []
     seen: set[int] = set()
     named: set[str] = set()
+    normalise, inventory = NormaliseStage(), InventoryStage()
     with path.open("rb") as stream:
         reader = CaptureReader(stream)
         try:
@@ -79,10 +82,14 @@ def compare(path: Path, lines: list[list[str]], is_one: bool, senders: set[str])
                 mine += zip(batch.ts_ns.tolist(), batch.caplen.tolist(), batch.wirelen.tolist(), strict=True)
                 for columns in parser.parse(batch):
                     seen.update(columns.rows["src_mac"].tolist())
-                named |= senders_in(sensor.feed(batch, 0.0).records)
+                records = sensor.feed(batch, 0.0).records
+                named |= senders_in(records)
+                inventory.feed(normalise.feed(records, 0.0).records, 0.0)
         except NotACapture:
             return ["is a capture"] if is_one else []
-        named |= senders_in(sensor.finish(0.0).records)
+        records = sensor.finish(0.0).records
+        named |= senders_in(records)
+        inventory.feed(normalise.feed(records, 0.0).records, 0.0)
     differences = [] if is_one else ["is no capture"]
     if len(mine) != len(lines):
         differences.append(f"{len(mine)} packets, not {len(lines)}")
@@ -95,6 +102,9 @@ def compare(path: Path, lines: list[list[str]], is_one: bool, senders: set[str])
         differences.append(f"senders not parsed: {sorted(missing)}")
     if missing := senders - named:
         differences.append(f"senders in no observation: {sorted(missing)}")
+    macs = {mac for device in inventory.devices() for mac in device.macs}
+    if (missing := senders - macs) and not inventory.dropped.get("devices"):
+        differences.append(f"senders in no device: {sorted(missing)}")
     return differences
 
 

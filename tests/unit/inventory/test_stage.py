@@ -287,7 +287,9 @@ def test_random_addresses_that_only_probe_are_no_devices() -> None:
     probes = [event for n, mac in enumerate(random_macs(50)) for event in probe(mac, START + n)]
     stage = InventoryStage()
     out = stage.feed([*home(), *probes], START).records
-    assert len(stage.devices()) == 3
+    *devices, passers = stage.devices()
+    assert len(devices) == 3 and not any(device.group for device in devices)
+    assert passers.group and set(passers.macs) == set(random_macs(50)), "each sender is in some record"
     told = {uid for record in out if isinstance(record, Event) and record.src for uid in [record.src.device]}
     assert {record.uid for record in out if isinstance(record, Device)} == told - {""}
     assert not [r for r in stage.finish(START + 60).records if isinstance(r, Device) and not r.addresses]

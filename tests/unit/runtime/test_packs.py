@@ -10,8 +10,9 @@ from rich.console import Console
 from thingward.apps.cli.terminal import print_result
 from thingward.detection.indicators import Indicator
 from thingward.model.errors import InvalidInput, LimitExceeded, NotFound
+from thingward.model.observation import CaptureData
 from thingward.runtime import packs
-from thingward.runtime.guard_result import GuardResult
+from thingward.runtime.guard_result import GuardResult, SourceReport
 from thingward.runtime.packs import content_of, import_pack, list_packs, load_packs, packs_text, read_pack, remove_pack
 
 NOW = 1_700_000_000.0
@@ -126,7 +127,8 @@ def test_no_pack_is_unknown_and_an_old_one_says_so(tmp_path):
 @pytest.mark.parametrize(("indicators", "said"), [(0, True), (5, False)])
 def test_the_report_says_that_nothing_was_looked_for(indicators, said):
     text = io.StringIO()
-    result = GuardResult(site="home", tenant="default", version="0", indicators=indicators)
+    capture = SourceReport(source="a.pcap", data=CaptureData(file="a.pcap", format="pcap", packets=1, complete=True))
+    result = GuardResult(site="home", tenant="default", version="0", indicators=indicators, sources=(capture,))
     print_result(Console(file=text, width=200), result)
     assert ("known-bad addresses is unknown" in text.getvalue()) is said
 
