@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -64,18 +65,16 @@ class _InTime:
     """
 
     def __init__(self, reports: Iterable[FlowReports]) -> None:
-        self._rows = ((one, row) for one in reports for row in one.rows())
-        self._next = next(self._rows, None)
-        self.due = math.inf if self._next is None else self._next[1][0]
+        self._rows: list[tuple[FlowReports, Row]] = [(one, row) for one in reports for row in one.rows()]
+        self._times = [row[0] for _, row in self._rows]
+        self._at = 0
+        self.due = self._times[0] if self._times else math.inf
 
-    def until(self, time: float) -> Iterator[tuple[FlowReports, Row]]:
+    def until(self, time: float) -> list[tuple[FlowReports, Row]]:
         """Give the rows that ended by then and were not given yet."""
-        waiting = self._next
-        while waiting is not None and waiting[1][0] <= time:
-            yield waiting
-            waiting = next(self._rows, None)
-        self._next = waiting
-        self.due = math.inf if waiting is None else waiting[1][0]
+        begin, self._at = self._at, bisect_right(self._times, time, self._at)
+        self.due = self._times[self._at] if self._at < len(self._times) else math.inf
+        return self._rows[begin : self._at]
 
 
 class _State(msgspec.Struct, kw_only=True):
@@ -245,9 +244,14 @@ class InventoryStage:
     def _report_event(self, reports: FlowReports, row: Row) -> Event:
         """Make the event of one flow report; like `_flow`, without the observation and the event in between."""
         last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data = row
-        src = Endpoint(mac=src_mac, ip=src_ip, port=src_port)
-        dst = Endpoint(mac=dst_mac, ip=dst_ip, port=dst_port)
-        source, target = self._talkers(src, dst, data)
+        cache = self._cache
+        source, target = cache.get((src_mac, src_ip)), cache.get((dst_mac, dst_ip))
+        if source is None or target is None or target.member is None:
+            src = Endpoint(mac=src_mac, ip=src_ip, port=src_port)
+            dst = Endpoint(mac=dst_mac, ip=dst_ip, port=dst_port)
+            source, target = self._talkers(src, dst, data)
+        else:
+            self._touch(source, target, data)
         return Event(
             uid=event_uid(uid),
             tenant=reports.tenant,
@@ -257,8 +261,8 @@ class InventoryStage:
             class_uid=ocsf.NETWORK_ACTIVITY,
             activity_id=activity,
             site=reports.site,
-            src=self._endpoint(src, source, target.uid),
-            dst=self._endpoint(dst, target, source.uid),
+            src=self._placed(src_mac, src_ip, src_port, source, target.uid),
+            dst=self._placed(dst_mac, dst_ip, dst_port, target, source.uid),
             data=data,
         )
 
@@ -270,6 +274,10 @@ class InventoryStage:
         target = cache.get((dst.mac, dst.ip)) or self._see(dst, src, sends=answers, time=data.first)
         if answers and target.member is None and dst.mac not in self._routers:
             self._routed(dst, data.first)
+        self._touch(source, target, data)
+        return source, target
+
+    def _touch(self, source: Seen, target: Seen, data: FlowData) -> None:
         member = source.member
         if member is not None:
             if not member.has_spoken:
@@ -279,12 +287,11 @@ class InventoryStage:
                 source.claim.last = data.last
             self._records.touched.add(member.record)
         member = target.member
-        if member is not None and answers:
+        if member is not None and data.packets_in > 0:
             member.touch(data.first, data.last)
             if target.claim is not None and data.last > target.claim.last:
                 target.claim.last = data.last
             self._records.touched.add(member.record)
-        return source, target
 
     def _routed(self, dst: Endpoint, time: float) -> None:
         """Note who others route by: an answer came from outside by this hardware address."""
@@ -316,19 +323,22 @@ class InventoryStage:
         )
 
     def _endpoint(self, endpoint: Endpoint, seen: Seen, other: str) -> Endpoint:
+        placed = self._placed(endpoint.mac, endpoint.ip, endpoint.port, seen, other)
+        return placed if placed.device or placed.names or placed.roles else endpoint
+
+    def _placed(self, mac: str, ip: str, port: int, seen: Seen, other: str) -> Endpoint:
+        """Give an endpoint with its device, or the names that the `other` device knows it by, and its roles."""
         names: tuple[str, ...] = ()
         roles = seen.roles
         if other and not seen.uid:
             book = self._names.of(other)
             if book is not None:
-                names = book.get(endpoint.ip, ())
-                if endpoint.port == _NTP and names and any(time_service_of(name) for name in names):
+                names = book.get(ip, ())
+                if port == _NTP and names and any(time_service_of(name) for name in names):
                     roles = (*roles, "ntp")
-        if endpoint.port == _DHCP and "dhcp" not in roles and not self.network.has_dhcp_server(endpoint.ip):
+        if port == _DHCP and "dhcp" not in roles and not self.network.has_dhcp_server(ip):
             roles = (*roles, "dhcp")
-        if not (seen.uid or names or roles):
-            return endpoint
-        return Endpoint(mac=endpoint.mac, ip=endpoint.ip, port=endpoint.port, device=seen.uid, names=names, roles=roles)
+        return Endpoint(mac=mac, ip=ip, port=port, device=seen.uid, names=names, roles=roles)
 
     # -- who is it ---------------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
 from typing import Final, cast
+
+import msgspec
 
 from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, MqttData, TlsData
 from thingward.model.record import Malformed
@@ -37,8 +38,7 @@ RECEIVER: Final = cast(Endpoint, _Anybody())
 """In a `Body`: the message's sender and receiver (datagrams), the connection's initiator and responder (streams)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, gc=False):
     """One body of what messages mean.
 
     Attributes:
@@ -56,8 +56,7 @@ class Body:
     is_to: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(msgspec.Struct, frozen=True, gc=False):
     """What some messages mean.
 
     Attributes:
@@ -100,10 +99,10 @@ class Meanings:
             meaning = self._meaning(messages, src, dst)
             if kind and src is not dst:
                 bodies = tuple(
-                    replace(body, src=_role(body.src, src, dst), dst=_role(body.dst, src, dst))
+                    msgspec.structs.replace(body, src=_role(body.src, src, dst), dst=_role(body.dst, src, dst))
                     for body in meaning.bodies
                 )
-                meaning = replace(meaning, bodies=bodies)
+                meaning = msgspec.structs.replace(meaning, bodies=bodies)
                 kept[kind] = meaning
             else:
                 kept[src, dst] = meaning

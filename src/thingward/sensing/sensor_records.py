@@ -114,6 +114,11 @@ class Names:
             self._ready = _numbered(self._record, numbers)
         return self._ready.pop()
 
+    def records(self, count: int) -> list[Uid]:
+        """Give the next records' uids."""
+        self._ready, self._next = [], self._next + count
+        return _numbered(self._record, np.arange(self._next - count + 1, self._next + 1))
+
     def flows(self, numbers: Rows) -> list[Uid]:
         """Give the uids of flows by their numbers."""
         return _numbered(self._flow, numbers)
@@ -158,7 +163,7 @@ class RecordMaker:
             site=self.site,
             last=last,
             first=(reports["first_ns"] / 1e9).tolist(),
-            uids=[self.names.record() for _ in range(count)],
+            uids=self.names.records(count),
             packets=[f"{batch_uid}#{packet}" for packet in reports["packet"].tolist()],
             src_mac=self.addresses.mac_column(reports["src_mac"]),
             src_ip=self.addresses.ip_column(reports["src_hi"], reports["src_lo"], has_ip),

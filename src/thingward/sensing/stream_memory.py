@@ -207,11 +207,13 @@ class Walk:
     def __init__(self, memory: StreamMemory, at: Step) -> None:
         self._memory = memory
         self._at = at
-        self._decoder = memory.caught_up(at)
+        self._decoder = None if at.over else memory.caught_up(at)
 
     def feed(self, from_initiator: bool, data: bytes) -> tuple[Found, bool]:
         """Take the next bytes of one side, not empty; gives what they complete, and whether that was all."""
         at = self._at
+        if at.over:
+            return (), True
         if self._decoder is None:
             self._decoder = self._memory.decoder(Step(-1, at, from_initiator, data, at.dport, at.mid_stream))
             if self._decoder is None:
@@ -220,4 +222,4 @@ class Walk:
 
     def finish(self) -> Found:
         """No more bytes come: what was waiting for an answer."""
-        return () if self._decoder is None else self._at.believed(self._decoder.finish())
+        return () if self._decoder is None or self._at.over else self._at.believed(self._decoder.finish())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.sensing.test_streams import LineDecoder, choose, texts
@@ -206,6 +206,12 @@ PIECES = (b"a", b"b\n", b"one\n", b"two", b"END\n", b"BAD\n")
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    ways=[[(False, b"END\n"), (True, b"a")], [], [(True, b"BAD\n"), (False, b"BAD\n"), (False, b"BAD\n")]],
+    cuts=[3],
+    remembered=700,
+    late=True,
+)
 @given(
     ways=st.lists(st.lists(st.tuples(st.booleans(), st.sampled_from(PIECES)), max_size=5), min_size=1, max_size=6),
     cuts=st.lists(st.integers(1, 4), min_size=1, max_size=4),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from thingward.wire.packets.compile import FOLDER
 
+_COLLECT_AFTER = (50_000, 20, 50)
+
 
 @cache
 def warm() -> Path | None:
@@ -23,4 +25,6 @@ def warm() -> Path | None:
 
     gc.collect()
     gc.freeze()
+    # Records are not tracked; what is lives for one batch and forms no cycles, so that looking often finds nothing.
+    gc.set_threshold(*_COLLECT_AFTER)
     return FOLDER
