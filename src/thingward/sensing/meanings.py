@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import msgspec
 
-from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, MqttData, TlsData
+from thingward.model.observation import Data, DnsData, Endpoint, HttpData, IdentityData, LeaseData, MqttData, TlsData
 from thingward.model.record import Malformed
 from thingward.sensing.observe import bodies_of
 from thingward.sensing.observe_datagrams import mdns_confidence
@@ -141,8 +141,9 @@ class Meanings:
     def _repeats(self, data: Data) -> tuple[float, bool]:
         """Tell after which time the same content is said again, 0 for always, and whether the receiver matters.
 
-        What rules count (log-ins, sessions, questions to a resolver, leases) is said each time. Requests and topics
-        are evidence of what a device does; how often it does it, its flows say.
+        What rules count (log-ins, sessions, questions to a resolver) is said each time. Requests, hellos and topics are
+        evidence of what a device does; how often it does it, its flows say. A lease asked for or given again within
+        a minute is the same one.
         """
         limits = self._limits
         if isinstance(data, IdentityData):
@@ -151,8 +152,10 @@ class Meanings:
             return limits.malformed_s, False
         if isinstance(data, DnsData):
             return (0.0 if data.transport == "dns" else limits.repeat_s), False
-        if isinstance(data, HttpData):
+        if isinstance(data, HttpData | TlsData):
             return limits.repeat_s, True
+        if isinstance(data, LeaseData):
+            return limits.leases_s, True
         if isinstance(data, MqttData):
             return (0.0 if data.operation in _COUNTED else limits.repeat_s), True
         return 0.0, False

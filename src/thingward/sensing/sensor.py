@@ -22,7 +22,7 @@ from thingward.sensing.streams import StreamLimits
 from thingward.wire.packets.names import X_LINK_UNKNOWN
 from thingward.wire.packets.parse import PacketParser
 
-_STEP_ROWS = 16384
+_STEP_ROWS = 32768
 _MAX_KEYS = 256
 _SAMPLE_BYTES = 32
 _SAMPLE_EVERY_S = 3600.0

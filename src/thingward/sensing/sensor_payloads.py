@@ -40,6 +40,7 @@ class PayloadLimits(msgspec.Struct, frozen=True, kw_only=True):
         repeat_s: the same payload between the same ends is reported again only after this time;
             `neighbours_s`: the same for ARP, neighbour discovery and LLDP.
         identity_s: the same statement about who a sender is, in whatever payload, is repeated after this time.
+        leases_s: the same DHCP message between the same ends is repeated after this time.
         malformed_s: something malformed for the same reason by the same sender is said again after this time.
         head_datagrams, head_segments: payloads of each direction of a flow that are looked at.
         per_second: payloads of one hardware address that are decoded per second of packet time.
@@ -51,6 +52,7 @@ class PayloadLimits(msgspec.Struct, frozen=True, kw_only=True):
     repeat_s: float = 300.0
     neighbours_s: float = 1800.0
     identity_s: float = 1800.0
+    leases_s: float = 60.0
     malformed_s: float = 10.0
     head_datagrams: int = 4
     head_segments: int = 32

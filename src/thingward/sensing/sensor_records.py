@@ -93,7 +93,7 @@ class Addresses:
 def ip_text(high: int, low: int) -> str:
     """Give the address of two column values: IPv4 where it is mapped."""
     if high == 0 and low >> 32 == _MAPPED:
-        return str(ipaddress.IPv4Address(low & 0xFFFFFFFF))
+        return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
     return ipv6_text(((high << 64) | low).to_bytes(16, "big"))
 
 

@@ -144,11 +144,11 @@ class HeadStreams:
         if stream is not None:
             return stream.walk.finish()
         place = flow & (len(self.walks) - 1)
-        walk = self.walks[place]
-        if walk["flow"] != flow or walk["state"] != kernels.WALKING:
+        number, step, *_, state = self.walks[place].item()
+        if number != flow or state != kernels.WALKING:
             return ()
         self.walks["flow"][place] = -1
-        return self.memory.ending(self.memory.steps()[walk["step"]])
+        return self.memory.ending(self.memory.steps()[step])
 
     def unanswered(self, flows: I64) -> list[int]:
         """Forget connections that ended, but for those that may have left something unanswered.

@@ -9,7 +9,7 @@ from thingward.model.columns import PacketBatch
 from thingward.model.record import Malformed
 from thingward.wire.capture import CaptureDecoder
 
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 4 << 20
 
 
 class CaptureReader:
