@@ -65,12 +65,12 @@ class _InTime:
     """
 
     def __init__(self, reports: Iterable[FlowReports]) -> None:
-        self._rows: list[tuple[FlowReports, Row]] = [(one, row) for one in reports for row in one.rows()]
-        self._times = [row[0] for _, row in self._rows]
+        self._rows = [row for one in reports for row in one.rows()]
+        self._times = [row[0] for row in self._rows]
         self._at = 0
         self.due = self._times[0] if self._times else math.inf
 
-    def until(self, time: float) -> list[tuple[FlowReports, Row]]:
+    def until(self, time: float) -> list[Row]:
         """Give the rows that ended by then and were not given yet."""
         begin, self._at = self._at, bisect_right(self._times, time, self._at)
         self.due = self._times[self._at] if self._at < len(self._times) else math.inf
@@ -136,7 +136,7 @@ class InventoryStage:
         flows = _InTime(record for record in batch if type(record) is FlowReports)
         for record in batch:
             if flows.due <= record.time:
-                records += [self._report_event(reports, row) for reports, row in flows.until(record.time)]
+                records += map(self._report_event, flows.until(record.time))
             if type(record) is Event:
                 records.append(self._event(record))
             elif type(record) is not FlowReports:
@@ -145,7 +145,7 @@ class InventoryStage:
                 elif type(record) is Device:
                     self._adopt(record)
                 records.append(record)
-        records += [self._report_event(reports, row) for reports, row in flows.until(math.inf)]
+        records += map(self._report_event, flows.until(math.inf))
         self._reconcile()
         records += self._records.due(now, self._bounds.interval_s, self._bounds.emitted)
         return Output(records=records)
@@ -241,9 +241,9 @@ class InventoryStage:
         source, target = self._talkers(src, dst, data)
         return self._enrich(event, src, dst, source, target)
 
-    def _report_event(self, reports: FlowReports, row: Row) -> Event:
+    def _report_event(self, row: Row) -> Event:
         """Make the event of one flow report; like `_flow`, without the observation and the event in between."""
-        last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data = row
+        last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data, reports = row
         cache = self._cache
         source, target = cache.get((src_mac, src_ip)), cache.get((dst_mac, dst_ip))
         if source is None or target is None or target.member is None:

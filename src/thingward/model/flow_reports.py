@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from thingward.model.ids import DEFAULT_SITE, Uid
 from thingward.model.observation import Endpoint, FlowData, Observation
 from thingward.model.record import Record
 
-Row = tuple[float, Uid, str, int, str, str, int, str, str, int, FlowData]
-"""One report: last, uid, packet, activity, source's MAC, IP and port, destination's, body."""
+Row = tuple[float, Uid, str, int, str, str, int, str, str, int, FlowData, Any]
+"""One report: last, uid, packet, activity, source's MAC, IP and port, destination's, body, the FlowReports."""
 
 
 class FlowReports(Record, frozen=True, kw_only=True, tag="flow_reports"):
@@ -90,11 +91,11 @@ class FlowReports(Record, frozen=True, kw_only=True, tag="flow_reports"):
                 tunnel=tunnel,
                 vlan=vlan,
             )
-            yield last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data
+            yield last, uid, packet, activity, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data, self
 
     def observations(self) -> Iterator[Observation]:
         """Say each report as the observation that it is."""
-        for last, uid, packet, _, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data in self.rows():
+        for last, uid, packet, _, src_mac, src_ip, src_port, dst_mac, dst_ip, dst_port, data, _ in self.rows():
             yield Observation(
                 uid=uid,
                 tenant=self.tenant,

@@ -206,16 +206,14 @@ class Sensor:
         if not len(reports):
             return
         decoder = self._decoder
-        ended = np.flatnonzero(reports["state"] >= _FIRST_LAST_STATE)
+        is_over = reports["state"] >= _FIRST_LAST_STATE
+        ended = np.flatnonzero(is_over)
         numbers = reports["flow"][ended].astype(np.int64)
-        flows = numbers.tolist()
         for index in decoder.streams.unanswered(numbers):
             report = reports[ended[index]]
-            records += decoder.end_flow(flows[index], report, f"{self._uid}#{int(report['packet'])}")
-        describe, nothing = decoder.described.get, ("", "")
-        self._described += [describe(flow, nothing) for flow in reports["flow"].tolist()]
+            records += decoder.end_flow(int(numbers[index]), report, f"{self._uid}#{int(report['packet'])}")
+        self._described += decoder.describe_ended(reports["flow"].tolist(), is_over.tolist())
         self._reports.append(reports)
-        decoder.forget(flows)
 
     def _with_flows(self, records: list[Observation]) -> list[Record]:
         """Give observations in order of time together with the kept reports, which are kept no longer."""

@@ -20,6 +20,7 @@ _MAX_DESCRIBED = 65536
 _MAX_SAID = 65536
 _MAX_REASONS = 256
 _ARP_REQUEST = b"\0\1"
+_NOTHING = ("", "")
 
 
 class PayloadDecoder:
@@ -80,11 +81,12 @@ class PayloadDecoder:
             self._describe(flow, self._observe(time, parent, src, dst, messages, records))
         return records
 
-    def forget(self, flows: list[int]) -> None:
-        """Drop the descriptions of flows that ended."""
-        if self.described:
-            for flow in flows:
-                self.described.pop(flow, None)
+    def describe_ended(self, flows: list[int], ended: list[bool]) -> list[tuple[str, str]]:
+        """Give application and server name of each flow, empty where not known; those that ended are forgotten."""
+        get, pop = self.described.get, self.described.pop
+        return [
+            pop(flow, _NOTHING) if is_over else get(flow, _NOTHING) for flow, is_over in zip(flows, ended, strict=True)
+        ]
 
     def count(self, reason: str) -> None:
         """Count something malformed; the number of reasons is bounded."""
@@ -107,7 +109,7 @@ class PayloadDecoder:
         messages, over = self.streams.feed(
             number,
             from_initiator,
-            picked.tcp_seq[index],
+            picked.tcp_seq(index),
             picked.starts[index],
             picked.dport[index] if from_initiator else picked.sport[index],
             picked.payload(index),
@@ -145,7 +147,7 @@ class PayloadDecoder:
             return
         payload = picked.payload(index)
         if kind == kernels.W_FRAME:
-            self._observe(time, parent, src, dst, self._datagrams.frame(picked.ethertype[index], payload), records)
+            self._observe(time, parent, src, dst, self._datagrams.frame(picked.ethertype(index), payload), records)
             return
         found = read_arp(payload) if kind == kernels.W_ARP else read_ndp(payload, src.ip)
         if found is None:

@@ -144,8 +144,7 @@ class Picked:
         self.starts: list[int] = chosen.starts.tolist()
         self.slots: list[int] = update.slots[chosen.rows].tolist()
         self.numbers: list[int] = update.numbers[chosen.rows].tolist()
-        self.tcp_seq: list[int] = rows["tcp_seq"].tolist()
-        self.ethertype: list[int] = rows["ethertype"].tolist()
+        self._rows = rows
         self.times: list[float] = (rows["ts_ns"] / 1e9).tolist()
         self._position: list[int] = (rows["offset"] + columns.batch.base).tolist()
         self._payload: list[int] = rows["payload"].tolist()
@@ -156,6 +155,14 @@ class Picked:
         self.dport: list[int] = rows["dport"].tolist()
         self._uid = columns.batch.uid
         self._data = memoryview(columns.batch.data)  # type: ignore[arg-type]
+
+    def tcp_seq(self, index: int) -> int:
+        """Give a segment's sequence number; few are asked for."""
+        return int(self._rows["tcp_seq"][index])
+
+    def ethertype(self, index: int) -> int:
+        """Give a frame's type; few are asked for."""
+        return int(self._rows["ethertype"][index])
 
     def parent(self, index: int) -> str:
         """Name the packet."""
@@ -184,9 +191,10 @@ class Ends:
             if len(self._kept) >= _ENDS_KEPT:
                 self._kept.clear()
             mac, high, low, port, to_mac, to_high, to_low, to_port, version = key
+            new = self._addresses.new_endpoint
             ends = self._kept[key] = (
-                self._addresses.endpoint((mac, high, low, port, version)),
-                self._addresses.endpoint((to_mac, to_high, to_low, to_port, version)),
+                new(mac, high, low, port, version),
+                new(to_mac, to_high, to_low, to_port, version),
             )
         return ends
 

@@ -79,10 +79,13 @@ class Addresses:
         if endpoint is None:
             if len(self._endpoints) >= _CACHED:
                 self._endpoints.clear()
-            mac, high, low, port, version = key
-            ip = self._ip(high, low) if version and (high or low) else ""
-            endpoint = self._endpoints[key] = Endpoint(mac=self.mac(mac), ip=ip, port=port)
+            endpoint = self._endpoints[key] = self.new_endpoint(*key)
         return endpoint
+
+    def new_endpoint(self, mac: int, high: int, low: int, port: int, version: int) -> Endpoint:
+        """Make an endpoint that is not likely to come again; as `endpoint`."""
+        ip = self._ip(high, low) if version and (high or low) else ""
+        return Endpoint(mac=self.mac(mac), ip=ip, port=port)
 
     def _ip(self, high: int, low: int) -> str:
         if len(self._ips) >= _CACHED:
