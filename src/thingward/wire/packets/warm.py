@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thingward.wire.packets.compile import FOLDER
 
-_COLLECT_AFTER = (50_000, 20, 50)
+_COLLECT_AFTER = (200_000, 20, 50)
 
 
 @cache
