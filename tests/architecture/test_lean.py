@@ -12,7 +12,9 @@ CHILDREN = ("core", "logs", "server", "store", "supervisor", "warden")
 
 @pytest.mark.parametrize("name", CHILDREN)
 def test_children_start_without_rich(name: str) -> None:
-    code = f"import sys; import thingward.apps.{name}.__main__; print('structlog' in sys.modules, 'rich' in sys.modules)"
+    code = (
+        f"import sys; import thingward.apps.{name}.__main__; print('structlog' in sys.modules, 'rich' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
 
