@@ -103,7 +103,7 @@ def compare(path: Path, lines: list[list[str]], is_one: bool, senders: set[str])
     if missing := senders - named:
         differences.append(f"senders in no observation: {sorted(missing)}")
     macs = {mac for device in inventory.devices() for mac in device.macs}
-    if (missing := senders - macs) and not inventory.dropped.get("devices"):
+    if missing := senders - macs:
         differences.append(f"senders in no device: {sorted(missing)}")
     return differences
 
