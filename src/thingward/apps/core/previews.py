@@ -9,7 +9,7 @@ from thingward.model.profile import MudProfile, Preview
 from thingward.model.record import Record
 
 #: A device's preview is worked out at most this often, in seconds.
-PAUSE_S: Final = 60.0
+PAUSE_S: Final = 10.0
 
 PreviewOf = Callable[[MudProfile, float], Preview | None]
 
