@@ -21,7 +21,7 @@ def hashed_uid(*parts: str) -> Uid:
     """Hash length-prefixed parts into 32 hex digits, so that ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode("utf-8", "surrogateescape")
+        data = part.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "big") + data)
     return Uid(digest.hexdigest())
 

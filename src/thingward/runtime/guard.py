@@ -89,7 +89,8 @@ class _Run:
     def read(self, source: str, advance: Advance) -> SourceReport:
         """Read one argument to its end, or to what cannot be passed."""
         kind, read = _road_into(source)
-        summary = CaptureData(file=source)
+        shown = shown_name(source)
+        summary = CaptureData(file=shown)
         try:
             for batch in read(source, self._options, advance):
                 for record in batch:
@@ -97,13 +98,12 @@ class _Run:
                         summary = _joined(summary, record.data)
                 self._feed(batch)
         except ThingwardError as error:
-            return SourceReport(
-                source=source, data=CaptureData(file=source, error=str(error)), is_capture=False, kind=kind
-            )
+            reason = str(error)
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}."
-            return SourceReport(source=source, data=CaptureData(file=source, error=reason), is_capture=False, kind=kind)
-        return SourceReport(source=source, data=msgspec.structs.replace(summary, file=source), kind=kind)
+        else:
+            return SourceReport(source=shown, data=msgspec.structs.replace(summary, file=shown), kind=kind)
+        return SourceReport(source=shown, data=CaptureData(file=shown, error=reason), is_capture=False, kind=kind)
 
     def result(self, reports: Sequence[SourceReport], elapsed_s: float) -> GuardResult:
         """Sum up the run."""
@@ -185,6 +185,11 @@ class _Run:
         return {kind: count for kind, count in lost.items() if count}
 
 
+def shown_name(source: str) -> str:
+    """Give a file's name as text that every output can hold: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(source).decode("utf-8", "replace")
+
+
 def _road_into(source: str) -> tuple[str, Callable[[str, GuardOptions, Advance], Iterator[Sequence[Record]]]]:
     path = Path(source)
     if source != "-" and os.path.isdir(source):
@@ -205,14 +210,18 @@ def _read_capture(source: str, options: GuardOptions, advance: Advance) -> Itera
     total = 0 if source == "-" else Path(source).stat().st_size
     producer = f"guard:{hashed_uid('source', source)[:12]}"
     sensor = Sensor(
-        source=f"guard:{source}", producer=producer, tenant=_tenant(options), site=options.site, by_column=True
+        source=f"guard:{shown_name(source)}",
+        producer=producer,
+        tenant=_tenant(options),
+        site=options.site,
+        by_column=True,
     )
     with _opened(source) as stream:
         reader = CaptureReader(stream, uid=producer, is_pipe=source == "-" or not os.path.isfile(source))
         for batch in reader:
             yield sensor.feed(batch, 0.0).records
             advance(source, reader.position, total)
-        yield sensor.finish(0.0, file=source, format=reader.format, problem=reader.problem).records
+        yield sensor.finish(0.0, file=shown_name(source), format=reader.format, problem=reader.problem).records
 
 
 def _opened(source: str) -> AbstractContextManager[BinaryIO]:
@@ -229,7 +238,7 @@ def _read_zeek(source: str, options: GuardOptions, advance: Advance) -> Iterator
         raise InvalidInput(
             "the folder holds no Zeek logs.", hint="Name a folder with conn.log or others, or a capture."
         )
-    context = LogContext(source=f"zeek:{source}", tenant=_tenant(options), site=options.site)
+    context = LogContext(source=f"zeek:{shown_name(source)}", tenant=_tenant(options), site=options.site)
     yield from _batched(source, read_zeek_folder(folder, context), advance)
 
 
@@ -237,7 +246,7 @@ def _read_eve(source: str, options: GuardOptions, advance: Advance) -> Iterator[
     from thingward.sensing.eve import read_eve_file
     from thingward.sensing.log_files import LogContext
 
-    context = LogContext(source=f"eve:{source}", tenant=_tenant(options), site=options.site)
+    context = LogContext(source=f"eve:{shown_name(source)}", tenant=_tenant(options), site=options.site)
     yield from _batched(source, read_eve_file(Path(source), context), advance)
 
 

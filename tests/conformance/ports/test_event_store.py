@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thingward.adapters.event_store.columns import row_of
@@ -329,6 +329,7 @@ ends = st.none() | st.builds(
 )
 
 
+@example(uid="u", parents=["\ud800"], src=None, dst=None, message="", time=0.0)
 @given(
     uid=st.text(min_size=1, max_size=20) | st.just("ab" * 16) | st.just("AB" * 16),
     parents=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=40), max_size=3),

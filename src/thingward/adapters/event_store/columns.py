@@ -71,7 +71,7 @@ def pack_uids(uids: Sequence[str]) -> list[bytes]:
 def _pack_uid(uid: str) -> bytes:
     if is_hex_uids((uid,)):
         return bytes.fromhex(uid)
-    packed = b"\0" + uid.encode("utf-8", "surrogateescape")
+    packed = b"\0" + uid.encode("utf-8", "surrogatepass")
     return packed if len(packed) != 16 else b"\0" + packed
 
 

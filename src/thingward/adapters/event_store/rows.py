@@ -167,8 +167,8 @@ def _is_hex(uid: str) -> bool:
 def _unpack_uid(packed: bytes) -> str:
     if len(packed) == 16:
         return packed.hex()
-    return packed.lstrip(b"\0").decode("utf-8", "surrogateescape")
+    return packed.lstrip(b"\0").decode("utf-8", "surrogatepass")
 
 
 def _text(uid: str) -> bytes:
-    return uid.encode("utf-8", "surrogateescape")
+    return uid.encode("utf-8", "surrogatepass")
